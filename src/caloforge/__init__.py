@@ -1,0 +1,1 @@
+"""caloforge: generative calorimeter simulation as one reproducible workflow."""

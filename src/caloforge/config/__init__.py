@@ -1,0 +1,1 @@
+"""Typed configuration: what config.yaml may say, with defaults, bounds and cross-checks."""

@@ -1,0 +1,73 @@
+"""Settings of the stages that every model passes through."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from caloforge.config.base import Settings
+
+
+class PreprocessingSettings(Settings):
+    """How cell energies are transformed before a network sees them; conditions are always standardised."""
+
+    power: Literal["fit"] | float = Field(
+        default="fit",
+        description="Box-Cox power of the cell energies; 'fit' takes the most likely one, 0 is the logarithm",
+    )
+
+
+class TrainingSettings(Settings):
+    """The training loop of every network."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt = 64
+    validate_every: PositiveInt = Field(default=1, description="epochs between two validations")
+    keep: Literal["best", "last"] = Field(
+        default="best", description="keep the weights of the best validation or those of the last epoch"
+    )
+    ema_decay: float = Field(
+        default=0, ge=0, lt=1, description="decay per step of the averaged generator weights; 0 for no averaging"
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the forward and backward passes; penalties stay in float32"
+    )
+    threads: PositiveInt = Field(default=2, description="CPU threads")
+    checkpoint_minutes: NonNegativeFloat = Field(default=5, description="time between two checkpoints")
+    memory_budget_MB: PositiveInt = Field(
+        default=4000, description="showers are held in memory up to this size and read in blocks beyond it"
+    )
+
+
+class SamplingSettings(Settings):
+    """Which showers are generated, and in what portions."""
+
+    batch_size: PositiveInt = Field(default=256, description="showers per pass through the generator")
+    threads: PositiveInt = Field(default=2, description="CPU threads")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    grid: dict[str, tuple[float, ...]] | None = Field(
+        default=None,
+        description="generate this grid of conditions (every combination) instead of those of the test set",
+    )
+    repeats: PositiveInt = Field(default=1, description="showers per point of the grid")
+
+
+class EvaluationSettings(Settings):
+    """Metrics and their uncertainties."""
+
+    bins: PositiveInt = Field(default=40, ge=5, description="bins of the histograms of the separation power")
+    bootstrap: PositiveInt = Field(default=100, ge=10, description="resamplings behind each uncertainty")
+    seed: NonNegativeInt = 2026
+
+
+class FigureSettings(Settings):
+    """How figures look."""
+
+    style: Literal["ATLAS", "CMS", "LHCb2", "ALICE"] | None = Field(
+        default=None, description="mplhep style; null for the plain one"
+    )
+    dpi: PositiveInt = Field(default=150, ge=50, le=600)
+    energies_GeV: tuple[PositiveFloat, ...] = Field(
+        default=(2, 5, 10, 20, 50, 100), min_length=2, description="edges of the energy ranges of the response figures [GeV]"
+    )
+    displays: PositiveInt = Field(default=4, le=8, description="showers drawn side by side")

@@ -1,0 +1,1 @@
+"""The conditional WGAN-GP of the LHCb electromagnetic calorimeter."""

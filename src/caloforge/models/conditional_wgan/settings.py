@@ -1,0 +1,45 @@
+"""Settings of the conditional WGAN-GP, with the values of the paper where it gives them."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from caloforge.config.base import Settings
+from caloforge.config.stages import PreprocessingSettings, TrainingSettings
+
+
+class RegressorSettings(Settings):
+    """The network that reconstructs the conditions from a shower, trained first and then frozen."""
+
+    channels: tuple[PositiveInt, ...] = Field(default=(32, 64, 128, 256), min_length=2)
+    learning_rate: PositiveFloat = 1e-3
+    training: TrainingSettings = TrainingSettings(epochs=100)
+
+
+class ConditionalWGANSettings(Settings):
+    """WGAN-GP conditioned on the primary through a frozen regressor.
+
+    V. Chekalina et al., Generative Models for Fast Calorimeter Simulation: the LHCb case (2019), section 4.
+    """
+
+    family: Literal["conditional_wgan"]
+    noise: PositiveInt = Field(default=512, description="length of the Gaussian noise vector")
+    channels: tuple[PositiveInt, ...] = Field(
+        default=(256, 128, 64, 32),
+        min_length=2,
+        description="channels of the generator from the coarsest map to the finest; the critic mirrors them",
+    )
+    critic_steps: PositiveInt = Field(default=5, description="critic updates per generator update")
+    gradient_penalty: PositiveFloat = Field(default=10, description="weight of the gradient penalty")
+    perceptual_weight: NonNegativeFloat = Field(
+        default=1.0, description="weight of the distance between regressor features of generated and real showers"
+    )
+    condition_weight: NonNegativeFloat = Field(
+        default=1.0, description="weight of the distance between reconstructed and requested conditions"
+    )
+    learning_rate: PositiveFloat = 1e-4
+    critic_learning_rate: PositiveFloat = 1e-4
+    adam_betas: tuple[float, float] = (0.0, 0.9)
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
+    regressor: RegressorSettings = RegressorSettings()
+    training: TrainingSettings = TrainingSettings(epochs=3000)

@@ -1,0 +1,90 @@
+"""Records of what made a result: inputs, settings, seed, code, libraries, device, time."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from caloforge.atomic import write_json
+
+_LIBRARIES = ("numpy", "scipy", "h5py", "uproot", "awkward", "torch", "hist", "mplhep", "matplotlib")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def recorded(
+    path: Path,
+    *,
+    stage: str,
+    inputs: Iterable[Path],
+    settings: Mapping[str, Any],
+    seed: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Time a stage and, when it ends well, write its record to `path` (JSON).
+
+    Yields a dict for what only the stage knows, such as the device; its entries join the record.
+    """
+    wall, cpu = time.monotonic(), time.process_time()
+    record: dict[str, Any] = {
+        "stage": stage,
+        "inputs": {str(file): file_digest(file) for file in inputs},
+        "settings": dict(settings),
+        "seed": seed,
+        "code": code_version(),
+        "libraries": library_versions(),
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": _cpu_count()},
+    }
+    extra: dict[str, Any] = {}
+    yield extra
+    record |= extra
+    record["time_s"] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+    write_json(path, record)
+
+
+@cache
+def code_version() -> dict[str, Any]:
+    """Version of caloforge and, in a git checkout, the commit and whether files differ from it."""
+    version: dict[str, Any] = {"caloforge": metadata.version("caloforge"), "commit": None, "modified": None}
+    commit = _git("rev-parse", "HEAD")
+    if commit is not None:
+        version |= {"commit": commit, "modified": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    return version
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape results."""
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        versions[library] = metadata.version(library)
+    return versions
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
+        inside = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", "provenance.py"], capture_output=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if inside.returncode == 0 else None
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
