@@ -36,8 +36,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
         os.replace(partial, final)
     except BaseException as error:
         _remove(partial)
-        if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
-            raise CaloforgeError(f"{final}: cannot be written: {os.strerror(error.errno)}") from error
+        refused = _storage_error(error)
+        if refused:
+            raise CaloforgeError(f"{final}: cannot be written: {os.strerror(refused)}") from error
         raise
 
 
@@ -56,6 +57,15 @@ def write_json(final: Path, content: Any) -> None:
         If `content` holds a NaN or an infinity, which JSON cannot.
     """
     write_text(final, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _storage_error(error: BaseException | None) -> int | None:
+    """The error number of a refused write in the chain of exceptions; HDF5 hides it behind a failing close."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
+            return error.errno
+        error = error.__context__
+    return None
 
 
 def _remove(path: Path) -> None:

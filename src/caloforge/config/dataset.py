@@ -89,7 +89,7 @@ class DatasetSettings(Settings):
         default=None, description="verify the axis order of the source; null where no condition tells"
     )
     readout_threshold_MeV: PositiveFloat = Field(
-        description="cells below this energy read as zero, in the full simulation and in generated showers alike"
+        description="cells at or below this energy read as zero, in the full simulation and in generated showers alike"
     )
     chunk_events: PositiveInt = Field(
         default=5000, description="events read and held in memory at a time during ingest"

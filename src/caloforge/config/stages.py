@@ -1,18 +1,25 @@
 """Settings of the stages that every model passes through."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from caloforge.config.base import Settings
 
+InputExpression = Annotated[str, Field(pattern=r"^([A-Za-z]\w*(/[A-Za-z]\w*)?|log\([A-Za-z]\w*\))$")]
 
 class PreprocessingSettings(Settings):
-    """How cell energies are transformed before a network sees them; conditions are always standardised."""
+    """What a network sees of cell energies and of conditions."""
 
-    power: Literal["fit"] | float = Field(
+    power: Literal["fit"] | Annotated[float, Field(ge=0, le=1)] = Field(
         default="fit",
         description="Box-Cox power of the cell energies; 'fit' takes the most likely one, 0 is the logarithm",
+    )
+    inputs: tuple[InputExpression, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="network inputs, standardised: conditions, ratios such as px/pz or logarithms such as "
+        "log(energy), where energy is the incident energy [GeV]; null for every condition as it is",
     )
 
 

@@ -2,10 +2,19 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from caloforge.config.base import Settings
 from caloforge.config.stages import PreprocessingSettings, TrainingSettings
+from caloforge.geometry import Geometry
+
+COARSEST_SIDE = 4
+"""Side of the coarsest map in cells; every further level doubles it."""
+
+
+def finest_side(levels: int) -> int:
+    """Side in cells of the finest map of a network with `levels` levels."""
+    return COARSEST_SIDE * 2 ** (levels - 1)
 
 
 class RegressorSettings(Settings):
@@ -31,11 +40,13 @@ class ConditionalWGANSettings(Settings):
     )
     critic_steps: PositiveInt = Field(default=5, description="critic updates per generator update")
     gradient_penalty: PositiveFloat = Field(default=10, description="weight of the gradient penalty")
-    perceptual_weight: NonNegativeFloat = Field(
-        default=1.0, description="weight of the distance between regressor features of generated and real showers"
-    )
     condition_weight: NonNegativeFloat = Field(
-        default=1.0, description="weight of the distance between reconstructed and requested conditions"
+        default=10,
+        description="weight of the distance between conditions reconstructed from generated and real showers",
+    )
+    perceptual_weight: NonNegativeFloat = Field(
+        default=1,
+        description="weight of the distance between regressor features of generated and real showers",
     )
     learning_rate: PositiveFloat = 1e-4
     critic_learning_rate: PositiveFloat = 1e-4
@@ -43,3 +54,17 @@ class ConditionalWGANSettings(Settings):
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     regressor: RegressorSettings = RegressorSettings()
     training: TrainingSettings = TrainingSettings(epochs=3000)
+
+    def misfit(self, geometry: Geometry) -> str | None:
+        """Say what keeps these networks from taking showers of `geometry`; None if nothing does."""
+        if not geometry.is_image:
+            return f"takes one layer of cells, geometry {geometry.name} has {len(geometry.layers)}"
+        nx, ny = geometry.layers[0].shape
+        for key, channels in (("channels", self.channels), ("regressor.channels", self.regressor.channels)):
+            side = finest_side(len(channels))
+            if side < max(nx, ny):
+                return (
+                    f"{len(channels)} {key} reach {side} x {side} cells, "
+                    f"geometry {geometry.name} has {nx} x {ny}: expected more levels"
+                )
+        return None

@@ -1,0 +1,150 @@
+"""The whole configuration: data sets and models are defined, runs pair them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from caloforge.config.base import Settings
+from caloforge.config.dataset import DatasetSettings, Name
+from caloforge.config.stages import EvaluationSettings, FigureSettings, SamplingSettings
+from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
+
+
+def _not(reserved: str) -> AfterValidator:
+    """Keep a name apart from a folder of results/ that is not named by the user."""
+
+    def check(name: str) -> str:
+        if name == reserved:
+            raise ValueError(f"found {reserved!r}, expected another name: results use it")
+        return name
+
+    return AfterValidator(check)
+
+
+def _unique(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"found {list(seeds)}, expected every seed once")
+    return seeds
+
+
+DatasetName = Annotated[Name, _not("report")]
+ModelName = Annotated[Name, _not("data")]
+ModelSettings = ConditionalWGANSettings
+
+
+class Run(Settings):
+    """A model trained on a data set, once per seed."""
+
+    dataset: str = Field(description="name under datasets")
+    model: str = Field(description="name under models")
+    seeds: Annotated[tuple[NonNegativeInt, ...], AfterValidator(_unique)] = Field(
+        min_length=1, description="root seeds; each is a training of its own"
+    )
+    label: str = Field(default="", description="written on every figure and beside the run in the report")
+
+
+class ReportSettings(Settings):
+    """The report page."""
+
+    title: str = "Generated calorimeter showers"
+
+
+class Config(Settings):
+    """What config.yaml and the overlays laid over it say."""
+
+    datasets: dict[DatasetName, DatasetSettings] = Field(min_length=1, description="data sets by name")
+    models: dict[ModelName, ModelSettings] = Field(min_length=1, description="models by name")
+    runs: tuple[Run, ...] = Field(
+        min_length=1, description="what is trained; an overlay replaces the whole list"
+    )
+    sampling: SamplingSettings = SamplingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    figures: FigureSettings = FigureSettings()
+    report: ReportSettings = ReportSettings()
+
+    def run(self, dataset: str, model: str) -> Run:
+        """The run that pairs `dataset` with `model`."""
+        return next(run for run in self.runs if (run.dataset, run.model) == (dataset, model))
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        problems = [
+            InitErrorDetails(
+                type=PydanticCustomError("misfit", "{text}", {"text": text}), loc=path, input=None
+            )
+            for path, text in (*self._missing_files(), *self._misfits())
+        ]
+        if problems:
+            raise ValidationError.from_exception_data(type(self).__name__, problems)
+        return self
+
+    def _missing_files(self) -> Iterator[tuple[tuple, str]]:
+        for name, dataset in self.datasets.items():
+            for number, pattern in enumerate(dataset.source.files):
+                if not matching_files(pattern):
+                    path = ("datasets", name, "source", "files", number)
+                    yield path, f"found {pattern!r}, which matches no file in {Path.cwd()}"
+
+    def _misfits(self) -> Iterator[tuple[tuple, str]]:
+        pairs: dict[tuple[str, str], int] = {}
+        for number, run in enumerate(self.runs):
+            path = ("runs", number)
+            first = pairs.setdefault((run.dataset, run.model), number)
+            if first != number:
+                yield path, f"found {run.dataset} with {run.model} again, expected its seeds in runs.{first}"
+            if run.dataset not in self.datasets:
+                yield (*path, "dataset"), _unknown(run.dataset, self.datasets)
+            if run.model not in self.models:
+                yield (*path, "model"), _unknown(run.model, self.models)
+            if run.dataset in self.datasets and run.model in self.models:
+                yield from self._pair_misfits(path, run)
+
+    def _pair_misfits(self, path: tuple, run: Run) -> Iterator[tuple[tuple, str]]:
+        model, dataset = self.models[run.model], self.datasets[run.dataset]
+        misfit = model.misfit(dataset.geometry)
+        if misfit:
+            yield path, f"model {run.model} does not take data set {run.dataset}: {misfit}"
+        for number, expression in enumerate(model.preprocessing.inputs or ()):
+            for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
+                if name not in (*dataset.conditions, "energy"):
+                    at = ("models", run.model, "preprocessing", "inputs", number)
+                    yield at, f"{_unknown(name, [*dataset.conditions, 'energy'])} (data set {run.dataset})"
+        if self.sampling.grid is not None:
+            for name in self.sampling.grid:
+                if name not in dataset.conditions:
+                    at = ("sampling", "grid", name)
+                    yield at, f"{_unknown(name, dataset.conditions)} (data set {run.dataset})"
+            missing = [name for name in dataset.conditions if name not in self.sampling.grid]
+            if missing:
+                at = ("sampling", "grid")
+                yield at, f"no {', '.join(missing)}, expected every condition of {run.dataset}"
+
+
+def source_files(dataset: DatasetSettings) -> list[str]:
+    """The source files of a data set, sorted; relative ones seen from the working directory."""
+    return sorted(file for pattern in dataset.source.files for file in matching_files(pattern))
+
+
+def matching_files(pattern: str) -> list[str]:
+    """The file called `pattern`, or else the files that match it as a glob pattern."""
+    path = Path(pattern)
+    if path.is_file():
+        return [pattern]
+    below = path.relative_to(path.anchor)
+    return [str(file) for file in Path(path.anchor).glob(str(below)) if file.is_file()]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest which of the `known` names was meant by `name`, or list them all."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    return f"found {name!r}, {nearest(name, known)}"

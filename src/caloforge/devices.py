@@ -1,0 +1,20 @@
+"""Where networks run."""
+
+import torch
+
+from caloforge.errors import CaloforgeError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `wanted` (auto, cpu or cuda) means here.
+
+    Raises
+    ------
+    CaloforgeError
+        If CUDA is demanded and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise CaloforgeError("device: cuda is demanded but PyTorch finds no CUDA device; use auto or cpu")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)

@@ -1,0 +1,82 @@
+"""What a model family offers, and where to find one by its name."""
+
+import importlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from caloforge.config.stages import TrainingSettings
+from caloforge.geometry import Geometry
+
+
+class Trainable(nn.Module, ABC):
+    """One or several networks that train together in the loop of `caloforge.training.fit`."""
+
+    @property
+    @abstractmethod
+    def product(self) -> nn.Module:
+        """The network that training is for: what is averaged, validated and used afterwards."""
+
+    @abstractmethod
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Fresh optimisers, by name."""
+
+    @abstractmethod
+    def training_step(
+        self,
+        step: int,
+        showers: Tensor,
+        inputs: Tensor,
+        optimisers: dict[str, torch.optim.Optimizer],
+        rng: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Update the networks with one batch.
+
+        Parameters
+        ----------
+        step
+            Number of batches seen before this one.
+        showers
+            Preprocessed showers, shape (B, V).
+        inputs
+            Preprocessed conditions, shape (B, number of inputs).
+        optimisers
+            What `optimisers` returned.
+        rng
+            The only source of random numbers; on the device of the networks.
+
+        Returns
+        -------
+        The losses of this step by name, detached.
+        """
+
+
+class Family(Trainable):
+    """A generative model of showers.
+
+    A family is a package `caloforge.models.<name>` with its settings in `settings.py` and, in `family.py`,
+    its class under the name `FAMILY`, made from its settings, the geometry and the number of network
+    inputs.
+    """
+
+    def adopt(self, pretrained: Path) -> None:
+        """Take over a network that was trained before, for families that need one."""
+        raise NotImplementedError(f"{type(self).__name__} needs no pretrained network: {pretrained}")
+
+    @abstractmethod
+    def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Preprocessed showers, shape (B, V), for preprocessed conditions of shape (B, number of inputs)."""
+
+
+def build(settings: Any, geometry: Geometry, n_inputs: int) -> Family:
+    """The model that `settings`, with its field `family`, describes."""
+    module = importlib.import_module(f"caloforge.models.{settings.family}.family")
+    return module.FAMILY(settings, geometry, n_inputs)
+
+
+def mixed_precision(settings: TrainingSettings, device: torch.device) -> torch.autocast:
+    """Context in which forward passes run in the precision of `settings`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16")

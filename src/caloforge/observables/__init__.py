@@ -1,0 +1,119 @@
+"""Shower observables, streamed from canonical showers to observables.h5."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from caloforge.atomic import atomic_path
+from caloforge.errors import CaloforgeError
+from caloforge.observables import image
+from caloforge.observables.observable import Observable, Profile
+from caloforge.provenance import recorded
+from caloforge.showers import ShowerFile, Showers
+from caloforge.units import unit_factor
+
+__all__ = ["Observable", "Profile", "observe"]
+
+BLOCK_CELLS = 1 << 19
+"""Cells held in memory at a time."""
+
+
+def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record: Path) -> None:
+    """Compute every observable of every shower of a file, block by block.
+
+    Cells below the readout threshold count as zero, in full simulation and generated showers alike.
+
+    Parameters
+    ----------
+    showers
+        Canonical shower file.
+    readout_threshold_MeV
+        Smallest cell energy that is read out [MeV].
+    output
+        File to write (HDF5): `scalars/<name>` float32 (N,) with the attributes of `Observable`,
+        `profiles/<name>` float32 (N, K) with those of `Profile`, `mean_shower` float64 (V,) [MeV],
+        `incident_energy_GeV` float32 (N,) and `event` int64 (N,). NaN where an observable is undefined.
+    record
+        Record of the run to write (JSON).
+
+    Raises
+    ------
+    CaloforgeError
+        If the file cannot be read, holds no showers, lacks what the observables need or holds values that
+        are no showers (energies not finite, primaries that do not enter the calorimeter).
+    """
+    with (
+        ShowerFile(showers) as source,
+        recorded(
+            record,
+            stage="observe",
+            inputs=[showers],
+            settings={"readout_threshold_MeV": readout_threshold_MeV},
+        ),
+        atomic_path(output) as partial,
+        h5py.File(partial, "w") as target,
+    ):
+        image.require_image(source)
+        if not len(source):
+            raise CaloforgeError(f"{showers}: holds no showers, expected at least one")
+        columns = _create(target, source, readout_threshold_MeV)
+        summed_MeV = np.zeros(source.geometry.n_cells)
+        done = 0
+        for block in source.blocks(max(1, BLOCK_CELLS // source.geometry.n_cells)):
+            batch = _read_out(block, source, readout_threshold_MeV)
+            values = image.compute(batch, source.geometry)
+            values |= {"incident_energy_GeV": batch.incident_energies[:, 0] / 1000, "event": batch.event}
+            for name, column in columns.items():
+                column[done : done + len(batch)] = values[name]
+            summed_MeV += batch.showers.sum(axis=0, dtype=np.float64)
+            done += len(batch)
+        target["mean_shower"] = summed_MeV / len(source)
+        target["mean_shower"].attrs["unit"] = "MeV"
+
+
+def _create(
+    target: h5py.File, source: ShowerFile, readout_threshold_MeV: float
+) -> Mapping[str, h5py.Dataset]:
+    n = len(source)
+    target.attrs.update(
+        geometry=source.geometry.model_dump_json(), readout_threshold_MeV=readout_threshold_MeV, n=n
+    )
+    columns = {
+        "incident_energy_GeV": target.create_dataset("incident_energy_GeV", (n,), np.float32),
+        "event": target.create_dataset("event", (n,), np.int64),
+    }
+    for name, observable in image.SCALARS.items():
+        columns[name] = target.create_dataset(f"scalars/{name}", (n,), np.float32)
+        columns[name].attrs.update(vars(observable))
+    for name, profile in image.profiles(source.geometry).items():
+        columns[name] = target.create_dataset(
+            f"profiles/{name}", (n, len(profile.x) - profile.edges), np.float32
+        )
+        columns[name].attrs.update(vars(profile))
+    return columns
+
+
+def _read_out(block: Showers, source: ShowerFile, readout_threshold_MeV: float) -> Showers:
+    """Set cells below the threshold to zero and bring the conditions to the units of the observables."""
+    try:
+        conditions = {
+            name: block.conditions[name] * np.float32(unit_factor(source.units[name], unit))
+            for name, unit in image.CONDITIONS.items()
+        }
+    except ValueError as error:
+        raise CaloforgeError(f"{source.path}: conditions have unexpected units: {error}") from None
+    _require(np.isfinite(block.showers).all(axis=1), block, source, "a cell energy that is not finite")
+    _require(block.incident_energies[:, 0] > 0, block, source, "an incident energy that is not positive")
+    _require(conditions["pz"] > 0, block, source, "pz that is not positive, not into the calorimeter")
+    _require(
+        np.isfinite(list(conditions.values())).all(axis=0), block, source, "a condition that is not finite"
+    )
+    kept_MeV = np.where(block.showers < readout_threshold_MeV, 0, block.showers)
+    return Showers(kept_MeV, block.incident_energies, conditions, block.event)
+
+
+def _require(valid: np.ndarray, block: Showers, source: ShowerFile, otherwise: str) -> None:
+    if not valid.all():
+        raise CaloforgeError(f"{source.path}: event {block.event[np.argmin(valid)]} has {otherwise}")

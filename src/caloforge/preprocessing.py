@@ -1,0 +1,179 @@
+"""Fitted, invertible transforms between showers in MeV and what networks see."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from scipy import optimize, special, stats
+
+from caloforge.atomic import write_json
+from caloforge.config.stages import PreprocessingSettings
+from caloforge.errors import CaloforgeError
+from caloforge.provenance import recorded
+from caloforge.showers import ShowerFile, Showers
+
+_BLOCK_EVENTS = 5000
+_POWER_FIT_CELLS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Cell energies to a censored Box-Cox scale, and conditions to standardised network inputs.
+
+    A cell of energy E [MeV] above the readout threshold t becomes b(E / t) / `scale` with the Box-Cox
+    transform b(u) = (u^power - 1) / power, or ln(u) for power 0 (G. E. P. Box and D. R. Cox, J. R. Stat.
+    Soc. B 26 (1964) 211). A cell at or below the threshold becomes 0. The image of the threshold is 0 too,
+    so that a network with a ReLU output sees one continuous, censored scale, and what it leaves at zero
+    reads as an empty cell.
+
+    Attributes
+    ----------
+    readout_threshold_MeV
+        Cells at or below this energy are empty.
+    power
+        Box-Cox power, between 0 and 1.
+    scale
+        Root mean square of the transformed non-empty cells of the training set.
+    inputs
+        Network inputs in order: a condition, a ratio `a/b` of two or a logarithm `log(a)`; `energy` is the
+        incident energy [GeV].
+    mean, std
+        Of each input over the training set.
+    """
+
+    readout_threshold_MeV: float
+    power: float
+    scale: float
+    inputs: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def forward(self, showers: np.ndarray) -> np.ndarray:
+        """Transform cell energies [MeV] of any shape, >= 0; float32 of the same shape, >= 0."""
+        ratio = np.maximum(np.asarray(showers, np.float64) / self.readout_threshold_MeV, 1)
+        return (special.boxcox(ratio, self.power) / self.scale).astype(np.float32)
+
+    def inverse(self, transformed: np.ndarray) -> np.ndarray:
+        """Undo `forward`: cell energies [MeV], float32; exactly 0 where `transformed` is <= 0."""
+        filled = transformed > 0
+        boxcox = np.where(filled, transformed, 0).astype(np.float64) * self.scale
+        energy = special.inv_boxcox(boxcox, self.power) * self.readout_threshold_MeV
+        return np.where(filled, energy, 0).astype(np.float32)
+
+    def read_out(self, showers: np.ndarray) -> np.ndarray:
+        """Cell energies [MeV] as they are read out: 0 where at or below the readout threshold."""
+        return np.where(showers > self.readout_threshold_MeV, showers, 0)
+
+    def network_inputs(self, batch: Showers) -> np.ndarray:
+        """Standardised network inputs of the showers in `batch`: float32, shape (n, inputs)."""
+        values = np.stack([_evaluate(expression, batch) for expression in self.inputs], axis=1)
+        return ((values - self.mean) / self.std).astype(np.float32)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, equal to what `load` reads from a file with the same content."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `fit_preprocessing` wrote.
+
+        Raises
+        ------
+        CaloforgeError
+            If the file is missing or is not such a file.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+            )
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise CaloforgeError(f"{path}: not a preprocessing file: {error}") from None
+
+
+def fit_preprocessing(
+    settings: PreprocessingSettings, *, train: Path, readout_threshold_MeV: float, output: Path, record: Path
+) -> None:
+    """Fit the transforms on the training set and write them to `output` (JSON).
+
+    The power, unless fixed, maximises the Box-Cox likelihood (scipy.stats.boxcox_llf) of up to a million
+    non-empty cells from the start of the training set, between 0 and 1: a negative power would map every
+    energy below a finite bound and leave larger network outputs without a meaning.
+
+    Raises
+    ------
+    CaloforgeError
+        If no cell is above the readout threshold or an input does not vary.
+    """
+    with (
+        recorded(record, stage="preprocess", inputs=[train], settings=settings.model_dump(mode="json")),
+        ShowerFile(train) as file,
+    ):
+        ratio = _non_empty_cells(file, readout_threshold_MeV) / readout_threshold_MeV
+        power = _likely_power(ratio) if settings.power == "fit" else settings.power
+        inputs = settings.inputs or tuple(file.units)
+        mean, std = _moments(file, inputs)
+        preprocessing = Preprocessing(
+            readout_threshold_MeV=readout_threshold_MeV,
+            power=power,
+            scale=float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2))),
+            inputs=inputs,
+            mean=mean,
+            std=std,
+        )
+        write_json(output, preprocessing.as_dict())
+
+
+def _non_empty_cells(file: ShowerFile, readout_threshold_MeV: float) -> np.ndarray:
+    found: list[np.ndarray] = []
+    for block in file.blocks(_BLOCK_EVENTS):
+        found.append(block.showers[block.showers > readout_threshold_MeV])
+        if sum(map(len, found)) >= _POWER_FIT_CELLS:
+            break
+    cells = np.concatenate(found)[:_POWER_FIT_CELLS].astype(np.float64)
+    if not len(cells):
+        raise CaloforgeError(
+            f"{file.path}: no cell is above the readout threshold of {readout_threshold_MeV} MeV"
+        )
+    return cells
+
+
+def _likely_power(ratio: np.ndarray) -> float:
+    fit = optimize.minimize_scalar(
+        lambda power: -stats.boxcox_llf(power, ratio), bounds=(0, 1), method="bounded"
+    )
+    return round(float(fit.x), 4)
+
+
+def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each input over the file."""
+    total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
+    for block in file.blocks(_BLOCK_EVENTS):
+        values = np.stack([_evaluate(expression, block) for expression in inputs], axis=1)
+        total += values.sum(axis=0)
+        squares += (values**2).sum(axis=0)
+    mean = total / len(file)
+    std = np.sqrt(np.maximum(squares / len(file) - mean**2, 0))
+    for name, centre, spread in zip(inputs, mean, std, strict=True):
+        if not spread > 1e-6 * abs(centre):
+            raise CaloforgeError(
+                f"{file.path}: the input {name} is the same for every shower, expected it to vary"
+            )
+    return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def _evaluate(expression: str, batch: Showers) -> np.ndarray:
+    """An input expression for every shower of `batch`: float64, shape (n,)."""
+    values: Mapping[str, np.ndarray] = {"energy": batch.incident_energies[:, 0] / 1000, **batch.conditions}
+    operands = [
+        values[name].astype(np.float64) for name in re.findall(r"\w+", expression.removeprefix("log"))
+    ]
+    if expression.startswith("log("):
+        return np.log(operands[0])
+    if "/" in expression:
+        return operands[0] / operands[1]
+    return operands[0]

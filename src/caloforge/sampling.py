@@ -1,0 +1,165 @@
+"""Generate showers with a trained model."""
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from caloforge import checkpoint as checkpoints
+from caloforge.atomic import atomic_path
+from caloforge.config.stages import SamplingSettings
+from caloforge.devices import choose_device
+from caloforge.errors import CaloforgeError
+from caloforge.models.family import Family, build
+from caloforge.preprocessing import Preprocessing
+from caloforge.progress import Progress
+from caloforge.provenance import recorded
+from caloforge.seeds import derive_seed
+from caloforge.showers import ShowerFile, Showers, ShowerWriter
+
+logger = logging.getLogger(__name__)
+
+
+def sample(
+    model: Any,
+    settings: SamplingSettings,
+    *,
+    checkpoint: Path,
+    preprocessing: Path,
+    test: Path,
+    seed: int,
+    output: Path,
+    record: Path,
+) -> None:
+    """Generate one shower for each of the requested conditions and write them as canonical showers.
+
+    The noise of a portion of `settings.batch_size` showers depends on the seed and the number of the portion
+    alone.
+
+    Parameters
+    ----------
+    model
+        Settings of the model that the checkpoint must have been made with.
+    settings
+        Without a grid, the conditions (and event numbers) are those of `test`, so that every generated
+        shower has a fully simulated partner; with a grid, every combination of its values.
+    checkpoint, preprocessing
+        What training and `fit_preprocessing` wrote.
+    test
+        Canonical showers.
+
+    Raises
+    ------
+    CaloforgeError
+        If the checkpoint is of another model, geometry or preprocessing, or an input cannot be used.
+    """
+    with (
+        recorded(
+            record,
+            stage="sample",
+            inputs=[checkpoint, preprocessing, test],
+            settings=settings.model_dump(mode="json"),
+            seed=seed,
+        ) as facts,
+        ShowerFile(test) as reference,
+    ):
+        transforms = Preprocessing.load(preprocessing)
+        device = choose_device(settings.device)
+        torch.set_num_threads(settings.threads)
+        network = load_model(model, reference, transforms, checkpoint).to(device)
+        portions, total = (
+            (reference.blocks(settings.batch_size), len(reference))
+            if settings.grid is None
+            else _grid_portions(settings, reference)
+        )
+        generation_s = 0.0
+        with (
+            atomic_path(output) as partial,
+            ShowerWriter(partial, reference.geometry, reference.units) as writer,
+            Progress("sampling", total) as progress,
+        ):
+            for number, portion in enumerate(portions):
+                started = time.perf_counter()
+                showers = generate(network, transforms, portion, derive_seed(seed, "sample", number), device)
+                generation_s += time.perf_counter() - started
+                writer.append(Showers(showers, portion.incident_energies, portion.conditions, portion.event))
+                progress.update(writer.n, {})
+        facts |= {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "batch_size": settings.batch_size,
+            "showers": total,
+            "generation_s": generation_s,
+            "ms_per_shower": 1000 * generation_s / total,
+        }
+
+
+def generate(
+    network: Family, preprocessing: Preprocessing, requested: Showers, seed: int, device: torch.device
+) -> np.ndarray:
+    """Showers [MeV] for the conditions of `requested`, whose own cells are not looked at: shape (n, V)."""
+    rng = torch.Generator(device).manual_seed(seed)
+    inputs = torch.from_numpy(preprocessing.network_inputs(requested)).to(device)
+    with torch.inference_mode():
+        transformed = network.generate(inputs, rng).float().cpu().numpy()
+    return preprocessing.inverse(transformed)
+
+
+def load_model(model: Any, reference: ShowerFile, preprocessing: Preprocessing, checkpoint: Path) -> Family:
+    """The trained model, ready to generate showers like those of `reference`.
+
+    Raises
+    ------
+    CaloforgeError
+        If the checkpoint was made with other settings, another geometry or another preprocessing.
+    """
+    content = checkpoints.load(checkpoint, model.family)
+    checkpoints.require(
+        checkpoint,
+        content,
+        settings=model.model_dump(mode="json"),
+        geometry=reference.geometry.model_dump(mode="json"),
+        preprocessing=preprocessing.as_dict(),
+    )
+    network = build(model, reference.geometry, len(preprocessing.inputs))
+    network.load_state_dict(content["weights"])
+    return network.eval()
+
+
+def _grid_portions(settings: SamplingSettings, reference: ShowerFile) -> tuple[Iterator[Showers], int]:
+    """Empty showers with the conditions of the grid, in portions, and their total number.
+
+    The incident energy is the grid's `energy` [GeV] or, without one, the momentum |(px, py, pz)| [GeV].
+    """
+    assert settings.grid is not None
+    names = list(settings.grid)
+    points = np.array(list(itertools.product(*settings.grid.values())), dtype=np.float32)
+    points = np.repeat(points, settings.repeats, axis=0)
+    columns = dict(zip(names, points.T, strict=True))
+    missing = [name for name in reference.units if name not in columns]
+    if missing:
+        raise CaloforgeError(f"sampling.grid: no values for {', '.join(missing)}")
+    if "energy" in columns:
+        energy_GeV = columns["energy"]
+    elif {"px", "py", "pz"} <= columns.keys():
+        energy_GeV = np.sqrt(sum(columns[name].astype(np.float64) ** 2 for name in ("px", "py", "pz")))
+    else:
+        raise CaloforgeError("sampling.grid: no values for energy [GeV]")
+
+    def portions() -> Iterator[Showers]:
+        for start in range(0, len(points), settings.batch_size):
+            rows = slice(start, start + settings.batch_size)
+            energies_MeV = np.float32(1000) * np.asarray(energy_GeV[rows], np.float32)[:, None]
+            yield Showers(
+                np.empty((len(energies_MeV), 0), np.float32),
+                energies_MeV,
+                {name: columns[name][rows] for name in reference.units},
+                np.arange(rows.start, rows.start + len(energies_MeV)),
+            )
+
+    return portions(), len(points)

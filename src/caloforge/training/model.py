@@ -1,0 +1,76 @@
+"""The stage that trains a model of any family."""
+
+from pathlib import Path
+from typing import Any
+
+from caloforge.geometry import Geometry
+from caloforge.models.family import Family, build
+from caloforge.preprocessing import Preprocessing
+from caloforge.seeds import derive_seed
+from caloforge.training.run import run_training
+from caloforge.training.validation import ShowerValidation
+
+
+def train_model(
+    settings: Any,
+    *,
+    train: Path,
+    val: Path,
+    preprocessing: Path,
+    regressor: Path | None,
+    seed: int,
+    code: str,
+    work: Path,
+    checkpoint: Path,
+    history: Path,
+    record: Path,
+) -> None:
+    """Train a model of any family and write its checkpoint, history (CSV) and record (JSON).
+
+    Parameters
+    ----------
+    settings
+        Settings of the model; its field `family` names the family.
+    train, val
+        Canonical showers.
+    preprocessing
+        What `fit_preprocessing` wrote.
+    regressor
+        Checkpoint of the regressor, for families that need one.
+    seed
+        Root seed of the run.
+    code
+        Digest of the code, so that a training is only resumed by the code that began it.
+    work
+        Folder that keeps the state of the training, to resume it after a kill.
+
+    Raises
+    ------
+    CaloforgeError
+        If an input cannot be used, a loss is not finite or another process trains in `work`.
+    """
+    transforms = Preprocessing.load(preprocessing)
+    validation = ShowerValidation(val, transforms, seed=derive_seed(seed, "validation"))
+
+    def make(geometry: Geometry, n_inputs: int) -> Family:
+        model = build(settings, geometry, n_inputs)
+        if regressor:
+            model.adopt(regressor)
+        return model
+
+    run_training(
+        make,
+        lambda model: lambda: validation(model),
+        stage="train",
+        kind=settings.family,
+        settings=settings.model_dump(mode="json"),
+        training=settings.training,
+        inputs={"train": train, "val": val, "preprocessing": preprocessing}
+        | ({"regressor": regressor} if regressor else {}),
+        seed=seed,
+        code=code,
+        work=work,
+        checkpoint=checkpoint,
+        history=history,
+        record=record,
+    )

@@ -1,0 +1,133 @@
+"""What every training stage does around the loop: set up, train, write."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from caloforge import checkpoint as checkpoints
+from caloforge.config.stages import TrainingSettings
+from caloforge.devices import choose_device
+from caloforge.geometry import Geometry
+from caloforge.models.family import Trainable
+from caloforge.preprocessing import Preprocessing
+from caloforge.provenance import file_digest, recorded
+from caloforge.seeds import derive_seed
+from caloforge.showers import ShowerFile
+from caloforge.training.batches import TrainingBatches
+from caloforge.training.loop import fit, write_history
+
+logger = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=Trainable)
+
+
+def run_training(
+    make: Callable[[Geometry, int], Network],
+    validation: Callable[[Network], Callable[[], float]],
+    *,
+    stage: str,
+    kind: str,
+    settings: dict[str, Any],
+    training: TrainingSettings,
+    inputs: dict[str, Path],
+    seed: int,
+    code: str,
+    work: Path,
+    checkpoint: Path,
+    history: Path,
+    record: Path,
+) -> None:
+    """Set up a network on its device, train it with `fit` and write what comes out.
+
+    Parameters
+    ----------
+    make
+        Makes the network from the geometry and the number of network inputs.
+    validation
+        Makes the validation score of a network.
+    stage, kind
+        Names of the stage in the record and of the network in the checkpoint.
+    settings
+        Plain settings that go into checkpoint and record.
+    inputs
+        Files the result depends on; `train` and `preprocessing` among them.
+    """
+    with recorded(record, stage=stage, inputs=inputs.values(), settings=settings, seed=seed) as facts:
+        transforms = Preprocessing.load(inputs["preprocessing"])
+        with ShowerFile(inputs["train"]) as showers:
+            geometry = showers.geometry
+        device = _prepare_torch(training)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, stage, "weights"))
+            network = make(geometry, len(transforms.inputs)).to(device)
+        identity = _digest(
+            {
+                "settings": settings,
+                "seed": seed,
+                "code": code,
+                "inputs": {name: file_digest(path) for name, path in inputs.items()},
+            }
+        )
+        done = fit(
+            network,
+            training,
+            TrainingBatches(
+                inputs["train"],
+                transforms,
+                batch_size=training.batch_size,
+                seed=derive_seed(seed, stage),
+                memory_budget_MB=training.memory_budget_MB,
+            ),
+            validate=validation(network),
+            seed=derive_seed(seed, stage, "steps"),
+            identity=identity,
+            work=work,
+        )
+        checkpoints.save(
+            checkpoint,
+            {
+                "kind": kind,
+                "settings": settings,
+                "geometry": geometry.model_dump(mode="json"),
+                "preprocessing": transforms.as_dict(),
+                "weights": network.state_dict(),
+            },
+        )
+        write_history(history, done.history)
+        facts |= {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "precision": training.precision,
+            "epochs": training.epochs,
+            "keep": training.keep,
+            "best_epoch": done.epoch,
+            "validation": done.validation,
+            "training_s": done.wall_s,
+            "seconds_per_epoch": done.wall_s / training.epochs,
+            "parameters": {
+                name: sum(weight.numel() for weight in part.parameters())
+                for name, part in network.named_children()
+            },
+        }
+
+
+def _prepare_torch(training: TrainingSettings) -> torch.device:
+    device = choose_device(training.device)
+    torch.set_num_threads(training.threads)
+    torch.set_float32_matmul_precision("high")
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+    else:
+        torch.backends.cudnn.benchmark = True
+    if training.device == "auto" and device.type == "cpu":
+        logger.info("no CUDA device found: training on the CPU with %d threads", training.threads)
+    return device
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,129 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from caloforge.config.stages import PreprocessingSettings
+from caloforge.errors import CaloforgeError
+from caloforge.geometry import Geometry
+from caloforge.preprocessing import Preprocessing, fit_preprocessing
+from caloforge.showers import Showers, ShowerWriter
+
+GEOMETRY = Geometry(name="box", layers=[{"shape": (4, 5), "cell_size_mm": (10, 10)}])
+
+
+def preprocessing(power: float, scale: float = 2.0) -> Preprocessing:
+    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,))
+
+
+def showers(n: int, rng: np.random.Generator) -> Showers:
+    cells = rng.lognormal(1, 2, (n, 20)).astype(np.float32) * (rng.random((n, 20)) < 0.3)
+    return Showers(
+        cells.astype(np.float32),
+        rng.uniform(1000, 9000, (n, 1)).astype(np.float32),
+        {"px": rng.normal(0, 2, n).astype(np.float32), "pz": rng.uniform(1, 9, n).astype(np.float32)},
+        np.arange(n),
+    )
+
+
+def write(path, batch: Showers) -> None:
+    with ShowerWriter(path, GEOMETRY, {"px": "GeV", "pz": "GeV"}) as writer:
+        writer.append(batch)
+
+
+def fit(tmp_path, batch: Showers, **settings) -> Preprocessing:
+    write(tmp_path / "train.h5", batch)
+    fit_preprocessing(
+        PreprocessingSettings(**settings),
+        train=tmp_path / "train.h5",
+        readout_threshold_MeV=0.5,
+        output=tmp_path / "preprocessing.json",
+        record=tmp_path / "preprocess.json",
+    )
+    return Preprocessing.load(tmp_path / "preprocessing.json")
+
+
+@pytest.mark.parametrize("power", [0, 0.2, 1])
+def test_inverse_is_exact_within_float32(power):
+    energy = np.concatenate([[0.0], np.geomspace(0.5001, 2e4, 5000)]).astype(np.float32)
+    transform = preprocessing(power)
+    np.testing.assert_allclose(transform.inverse(transform.forward(energy)), energy, rtol=4e-6)
+
+
+@pytest.mark.parametrize("power", [0, 0.2, 1])
+def test_cells_up_to_the_threshold_are_exactly_zero_both_ways(power):
+    transform = preprocessing(power)
+    np.testing.assert_array_equal(transform.forward(np.array([0, 0.1, 0.5], np.float32)), 0)
+    np.testing.assert_array_equal(transform.inverse(np.array([0, -0.3, -50], np.float32)), 0)
+    assert transform.inverse(np.array([1e-4], np.float32))[0] > 0.5
+
+
+def test_forward_is_box_cox_of_the_energy_in_thresholds():
+    u = 3.7 / 0.5
+    assert preprocessing(0.3, 2).forward(np.array([3.7]))[0] == pytest.approx((u**0.3 - 1) / 0.3 / 2)
+    assert preprocessing(0, 2).forward(np.array([3.7]))[0] == pytest.approx(math.log(u) / 2)
+
+
+def test_fitted_power_maximises_the_likelihood(tmp_path):
+    """Cells whose power 0.4 is a truncated Gaussian: no power on a grid may be more likely than the fit."""
+    rng = np.random.default_rng(1)
+    batch = showers(500, rng)
+    box_cox = np.abs(rng.normal(6, 1.5, batch.showers.shape))
+    cells = np.where(batch.showers > 0, 0.5 * (0.4 * box_cox + 1) ** 2.5, 0).astype(np.float32)
+    batch = Showers(cells, batch.incident_energies, batch.conditions, batch.event)
+    fitted = fit(tmp_path, batch)
+    ratio = cells[cells > 0.5].astype(float) / 0.5
+    grid = np.linspace(0, 1, 201)
+    assert fitted.power == pytest.approx(
+        grid[np.argmax([stats.boxcox_llf(p, ratio) for p in grid])], abs=0.006
+    )
+    assert fitted.power == pytest.approx(0.4, abs=0.1)
+    transformed = fitted.forward(cells)
+    assert np.sqrt(np.mean(transformed[transformed > 0] ** 2)) == pytest.approx(1, rel=1e-5)
+
+
+def test_inputs_are_standardised_expressions_of_the_conditions(tmp_path):
+    batch = showers(300, np.random.default_rng(2))
+    fitted = fit(tmp_path, batch, power=0, inputs=["log(energy)", "px/pz", "px"])
+    px, pz = batch.conditions["px"].astype(float), batch.conditions["pz"].astype(float)
+    columns = [np.log(batch.incident_energies[:, 0].astype(float) / 1000), px / pz, px]
+    expected = stats.zscore(np.stack(columns, axis=1), axis=0)
+    np.testing.assert_allclose(fitted.network_inputs(batch), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_inputs_every_condition_is_one(tmp_path):
+    assert fit(tmp_path, showers(50, np.random.default_rng(3)), power=0).inputs == ("px", "pz")
+
+
+def test_a_constant_input_is_refused(tmp_path):
+    batch = showers(50, np.random.default_rng(4))
+    batch.conditions["px"][:] = 3
+    with pytest.raises(CaloforgeError, match=r"train\.h5: the input px is the same for every shower"):
+        fit(tmp_path, batch, power=0)
+    assert not (tmp_path / "preprocessing.json").exists()
+
+
+def test_showers_below_the_threshold_are_refused(tmp_path):
+    batch = showers(50, np.random.default_rng(5))
+    batch.showers[:] = 0.4
+    with pytest.raises(
+        CaloforgeError, match=r"train\.h5: no cell is above the readout threshold of 0\.5 MeV"
+    ):
+        fit(tmp_path, batch)
+
+
+def test_record_names_input_settings_and_versions(tmp_path):
+    fit(tmp_path, showers(50, np.random.default_rng(6)), power=0.5)
+    record = json.loads((tmp_path / "preprocess.json").read_text())
+    assert record["settings"]["power"] == 0.5
+    assert list(record["inputs"]) == [str(tmp_path / "train.h5")]
+    assert {"python", "numpy", "torch"} <= record["libraries"].keys()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"power": 1}'])
+def test_a_file_that_is_no_preprocessing_is_refused(tmp_path, text):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(CaloforgeError, match=r"p\.json: not a preprocessing file"):
+        Preprocessing.load(tmp_path / "p.json")

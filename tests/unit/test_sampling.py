@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from caloforge import checkpoint as checkpoints
+from caloforge.config.stages import SamplingSettings, TrainingSettings
+from caloforge.errors import CaloforgeError
+from caloforge.geometry import Geometry
+from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings, RegressorSettings
+from caloforge.models.family import build
+from caloforge.preprocessing import Preprocessing
+from caloforge.sampling import sample
+from caloforge.showers import ShowerFile, Showers, ShowerWriter
+
+GEOMETRY = Geometry(name="box", layers=[{"shape": (14, 14), "cell_size_mm": (10, 10)}])
+UNITS = {"px": "GeV", "py": "GeV", "pz": "GeV"}
+MODEL = ConditionalWGANSettings(
+    family="conditional_wgan",
+    noise=8,
+    channels=(16, 8, 4),
+    regressor=RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1)),
+)
+PREPROCESSING = Preprocessing(0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    torch.manual_seed(0)
+    (tmp_path / "preprocessing.json").write_text(json.dumps(PREPROCESSING.as_dict()))
+    save(tmp_path / "checkpoint.pt")
+    rng = np.random.default_rng(0)
+    with ShowerWriter(tmp_path / "test.h5", GEOMETRY, UNITS) as writer:
+        writer.append(
+            Showers(
+                np.zeros((50, 196), np.float32),
+                rng.uniform(1000, 9000, (50, 1)).astype(np.float32),
+                {name: rng.uniform(1, 2, 50).astype(np.float32) for name in UNITS},
+                1000 + np.arange(50),
+            )
+        )
+    return tmp_path
+
+
+def save(path, geometry=GEOMETRY, preprocessing=PREPROCESSING, model=MODEL, kind="conditional_wgan"):
+    checkpoints.save(
+        path,
+        {
+            "kind": kind,
+            "settings": model.model_dump(mode="json"),
+            "geometry": geometry.model_dump(mode="json"),
+            "preprocessing": preprocessing.as_dict(),
+            "weights": build(model, geometry, 2).state_dict(),
+        },
+    )
+
+
+def run(folder, *, seed=1, output="samples.h5", **settings):
+    sample(
+        MODEL,
+        SamplingSettings(**{"batch_size": 16, "device": "cpu"} | settings),
+        checkpoint=folder / "checkpoint.pt",
+        preprocessing=folder / "preprocessing.json",
+        test=folder / "test.h5",
+        seed=seed,
+        output=folder / output,
+        record=folder / "sample.json",
+    )
+    with ShowerFile(folder / output) as file:
+        return file.read()
+
+
+def test_every_shower_of_the_test_set_gets_a_partner(trained):
+    generated = run(trained)
+    with ShowerFile(trained / "test.h5") as file:
+        requested = file.read()
+    np.testing.assert_array_equal(generated.event, requested.event)
+    np.testing.assert_array_equal(generated.incident_energies, requested.incident_energies)
+    np.testing.assert_array_equal(generated.condition_matrix(), requested.condition_matrix())
+    assert generated.showers.shape == (50, 196)
+    assert generated.showers.max() > 0
+    empty = generated.showers == 0
+    assert (generated.showers[~empty] > 0.5).all()
+
+
+def test_showers_are_those_of_the_generator(trained):
+    """The first portion, put through the network by hand."""
+    from caloforge.seeds import derive_seed
+
+    generated = run(trained)
+    network = build(MODEL, GEOMETRY, 2)
+    network.load_state_dict(torch.load(trained / "checkpoint.pt", weights_only=True)["weights"])
+    energy_GeV = torch.from_numpy(generated.incident_energies[:16, 0] / 1000)
+    slope = torch.from_numpy(generated.conditions["px"] / generated.conditions["pz"])[:16]
+    rng = torch.Generator().manual_seed(derive_seed(1, "sample", 0))
+    noise = torch.randn(16, 8, generator=rng)
+    with torch.no_grad():
+        images = network.eval().generator(noise, torch.stack([energy_GeV.log(), slope], dim=1)).flatten(1)
+    expected = torch.where(images > 0, 0.5 * images.exp(), 0)
+    np.testing.assert_allclose(generated.showers[:16], expected, rtol=2e-4)
+
+
+def test_bytes_depend_on_the_seed_alone(trained):
+    for output, seed in (("a.h5", 1), ("b.h5", 1), ("c.h5", 2)):
+        run(trained, seed=seed, output=output)
+    a, b, c = ((trained / name).read_bytes() for name in ("a.h5", "b.h5", "c.h5"))
+    assert a == b
+    assert a != c
+
+
+def test_a_grid_gives_every_combination(trained):
+    generated = run(trained, grid={"px": [0, 3], "py": [0], "pz": [4, 10]}, repeats=5)
+    assert len(generated) == 20
+    np.testing.assert_array_equal(generated.conditions["px"], np.repeat([0, 0, 3, 3], 5))
+    np.testing.assert_array_equal(generated.conditions["pz"], np.repeat([4, 10, 4, 10], 5))
+    momentum_MeV = np.repeat([4000, 10000, 5000, np.hypot(3000, 10000)], 5)
+    np.testing.assert_allclose(generated.incident_energies[:, 0], momentum_MeV, rtol=1e-6)
+
+
+def test_a_grid_may_state_the_energy(trained):
+    generated = run(trained, grid={"px": [0], "py": [0], "pz": [4], "energy": [1, 2]})
+    np.testing.assert_array_equal(generated.incident_energies[:, 0], [1000, 2000])
+
+
+def test_an_incomplete_grid_is_refused(trained):
+    with pytest.raises(CaloforgeError, match=r"sampling\.grid: no values for py, pz"):
+        run(trained, grid={"px": [1]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "calogan"}, "checkpoint of a calogan found, expected one of a conditional_wgan"),
+        (
+            {"model": MODEL.model_copy(update={"noise": 9})},
+            r"checkpoint of another model: settings\.noise is 9, expected 8",
+        ),
+        (
+            {"geometry": GEOMETRY.model_copy(update={"name": "other"})},
+            r"checkpoint of another model: geometry\.name is 'other', expected 'box'",
+        ),
+        (
+            {"preprocessing": Preprocessing(0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0))},
+            r"checkpoint of another model: preprocessing\.inputs",
+        ),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(trained, change, message):
+    save(trained / "checkpoint.pt", **change)
+    with pytest.raises(CaloforgeError, match=r"checkpoint\.pt: " + message):
+        run(trained)
+    assert not (trained / "samples.h5").exists()
+
+
+def test_the_record_says_how_long_a_shower_takes(trained):
+    run(trained)
+    record = json.loads((trained / "sample.json").read_text())
+    assert record["showers"] == 50
+    assert record["batch_size"] == 16
+    assert record["ms_per_shower"] == pytest.approx(1000 * record["generation_s"] / 50)
