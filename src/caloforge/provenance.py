@@ -13,14 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from caloforge.atomic import write_json
+from caloforge.errors import CaloforgeError
 
 _LIBRARIES = ("numpy", "scipy", "h5py", "uproot", "awkward", "torch", "hist", "mplhep", "matplotlib")
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises
+    ------
+    CaloforgeError
+        If there is no such file.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise CaloforgeError(f"{path}: no such file") from None
 
 
 @contextmanager
@@ -79,7 +89,9 @@ def _git(*arguments: str) -> str | None:
             ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=10
         )
         inside = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "provenance.py"], capture_output=True, timeout=10
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", "provenance.py"],
+            capture_output=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,9 +1,7 @@
 """Generate showers with a trained model."""
 
 import itertools
-import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import torch
 
 from caloforge import checkpoint as checkpoints
 from caloforge.atomic import atomic_path
-from caloforge.config.stages import SamplingSettings
+from caloforge.config.stages import GridSettings, SamplingSettings
 from caloforge.devices import choose_device
 from caloforge.errors import CaloforgeError
 from caloforge.models.family import Family, build
@@ -21,8 +19,6 @@ from caloforge.progress import Progress
 from caloforge.provenance import recorded
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
-
-logger = logging.getLogger(__name__)
 
 
 def sample(
@@ -35,8 +31,9 @@ def sample(
     seed: int,
     output: Path,
     record: Path,
+    grid: GridSettings | None = None,
 ) -> None:
-    """Generate one shower for each of the requested conditions and write them as canonical showers.
+    """Generate showers and write them as canonical showers.
 
     The noise of a portion of `settings.batch_size` showers depends on the seed and the number of the portion
     alone.
@@ -45,13 +42,13 @@ def sample(
     ----------
     model
         Settings of the model that the checkpoint must have been made with.
-    settings
-        Without a grid, the conditions (and event numbers) are those of `test`, so that every generated
-        shower has a fully simulated partner; with a grid, every combination of its values.
     checkpoint, preprocessing
         What training and `fit_preprocessing` wrote.
     test
-        Canonical showers.
+        Canonical showers. Without a grid, one shower is generated for the conditions and the event number of
+        each, so that every generated shower has a fully simulated partner.
+    grid
+        Generate showers for every combination of its values instead.
 
     Raises
     ------
@@ -63,7 +60,7 @@ def sample(
             record,
             stage="sample",
             inputs=[checkpoint, preprocessing, test],
-            settings=settings.model_dump(mode="json"),
+            settings=settings.model_dump(mode="json") | {"grid": grid and grid.model_dump(mode="json")},
             seed=seed,
         ) as facts,
         ShowerFile(test) as reference,
@@ -72,11 +69,15 @@ def sample(
         device = choose_device(settings.device)
         torch.set_num_threads(settings.threads)
         network = load_model(model, reference, transforms, checkpoint).to(device)
-        portions, total = (
-            (reference.blocks(settings.batch_size), len(reference))
-            if settings.grid is None
-            else _grid_portions(settings, reference)
-        )
+        if grid is None:
+            portions, total = reference.blocks(settings.batch_size), len(reference)
+        else:
+            requested = _grid_points(grid, reference)
+            total = len(requested)
+            portions = (
+                requested[start : start + settings.batch_size]
+                for start in range(0, total, settings.batch_size)
+            )
         generation_s = 0.0
         with (
             atomic_path(output) as partial,
@@ -131,35 +132,26 @@ def load_model(model: Any, reference: ShowerFile, preprocessing: Preprocessing, 
     return network.eval()
 
 
-def _grid_portions(settings: SamplingSettings, reference: ShowerFile) -> tuple[Iterator[Showers], int]:
-    """Empty showers with the conditions of the grid, in portions, and their total number.
+def _grid_points(grid: GridSettings, reference: ShowerFile) -> Showers:
+    """Showers without cells that have the conditions of the grid.
 
     The incident energy is the grid's `energy` [GeV] or, without one, the momentum |(px, py, pz)| [GeV].
     """
-    assert settings.grid is not None
-    names = list(settings.grid)
-    points = np.array(list(itertools.product(*settings.grid.values())), dtype=np.float32)
-    points = np.repeat(points, settings.repeats, axis=0)
-    columns = dict(zip(names, points.T, strict=True))
+    points = np.array(list(itertools.product(*grid.values.values())), dtype=np.float32)
+    columns = dict(zip(grid.values, np.repeat(points, grid.repeats, axis=0).T, strict=True))
     missing = [name for name in reference.units if name not in columns]
     if missing:
-        raise CaloforgeError(f"sampling.grid: no values for {', '.join(missing)}")
+        raise CaloforgeError(f"sampling.grid.values: no {', '.join(missing)}, expected every condition")
     if "energy" in columns:
         energy_GeV = columns["energy"]
     elif {"px", "py", "pz"} <= columns.keys():
-        energy_GeV = np.sqrt(sum(columns[name].astype(np.float64) ** 2 for name in ("px", "py", "pz")))
+        energy_GeV = np.linalg.norm([columns[name] for name in ("px", "py", "pz")], axis=0)
     else:
-        raise CaloforgeError("sampling.grid: no values for energy [GeV]")
-
-    def portions() -> Iterator[Showers]:
-        for start in range(0, len(points), settings.batch_size):
-            rows = slice(start, start + settings.batch_size)
-            energies_MeV = np.float32(1000) * np.asarray(energy_GeV[rows], np.float32)[:, None]
-            yield Showers(
-                np.empty((len(energies_MeV), 0), np.float32),
-                energies_MeV,
-                {name: columns[name][rows] for name in reference.units},
-                np.arange(rows.start, rows.start + len(energies_MeV)),
-            )
-
-    return portions(), len(points)
+        raise CaloforgeError("sampling.grid.values: no energy [GeV], expected it beside the conditions")
+    n = len(energy_GeV)
+    return Showers(
+        np.empty((n, 0), np.float32),
+        (1000 * energy_GeV[:, None]).astype(np.float32),
+        {name: columns[name] for name in reference.units},
+        np.arange(n),
+    )

@@ -1,6 +1,8 @@
-"""The canonical shower file (HDF5): its only reader and its only writer. docs/data.md describes the layout."""
+"""The canonical shower file (HDF5): its only reader and its only writer. See docs/data.md."""
 
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +14,15 @@ from pydantic import ValidationError
 
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
+from caloforge.hdf5 import create_hdf5
 
 SCHEMA_VERSION = 1
 CHUNK_BYTES = 1 << 20
 """Uncompressed size of a chunk of showers [bytes]; a chunk holds whole events."""
+CHUNKS_AT_A_TIME = 16
+"""Chunks of showers written together; a chunk of every other data set holds as many events."""
+GZIP_LEVEL = 1
+"""Of the gzip filter; docs/data.md compares it with its alternatives."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,9 @@ class Showers:
 class ShowerWriter:
     """Append batches of showers to a new canonical file; the caller makes the write atomic.
 
+    Batches are gathered and written in whole chunks, so that the bytes of the file depend on its showers
+    alone and not on the batches they came in.
+
     Parameters
     ----------
     path
@@ -77,54 +87,87 @@ class ShowerWriter:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        self._file = h5py.File(self.path, "w")
-        self._file.attrs.update(
-            schema_version=SCHEMA_VERSION, geometry=self.geometry.model_dump_json(), **self.attributes
-        )
-        cells = self.geometry.n_cells
-        self._create("showers", np.float32, cells, unit="MeV")
-        self._create("incident_energies", np.float32, 1, unit="MeV")
-        self._create("event", np.int64)
-        group = self._file.create_group("conditions", track_order=True)
-        for name, unit in self.units.items():
-            self._create(f"{group.name}/{name}", np.float32, unit=unit)
+        self._chunk = max(1, CHUNK_BYTES // (4 * self.geometry.n_cells))
+        self._rows = self._chunk * CHUNKS_AT_A_TIME
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self._waiting: dict[str, np.ndarray] = {}
+        with ExitStack() as stack:
+            self._file = stack.enter_context(create_hdf5(self.path))
+            self._file.attrs.update(
+                schema_version=SCHEMA_VERSION, geometry=self.geometry.model_dump_json(), **self.attributes
+            )
+            self._create("showers", np.float32, self.geometry.n_cells, unit="MeV")
+            self._create("incident_energies", np.float32, 1, unit="MeV")
+            self._create("event", np.int64)
+            self._file.create_group("conditions", track_order=True)
+            for name, unit in self.units.items():
+                self._create(f"conditions/{name}", np.float32, unit=unit)
+            self._open = stack.pop_all()
         self.n = 0
         return self
 
     def append(self, batch: Showers) -> None:
-        """Write `batch` behind what the file holds."""
+        """Put `batch` behind what the file holds."""
         columns = {
             "showers": batch.showers,
             "incident_energies": batch.incident_energies,
             "event": batch.event,
             **{f"conditions/{name}": batch.conditions[name] for name in self.units},
         }
-        end = self.n + len(batch)
-        for name, values in columns.items():
-            dataset = self._file[name]
-            dataset.resize(end, axis=0)
-            dataset[self.n : end] = values
-        self.n = end
+        taken = 0
+        while taken < len(batch):
+            start = self.n % self._rows
+            count = min(self._rows - start, len(batch) - taken)
+            for name, values in columns.items():
+                self._waiting[name][start : start + count] = values[taken : taken + count]
+            taken += count
+            self.n += count
+            if start + count == self._rows:
+                self._write(self._rows)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with self._open:
+            if kind is None and self.n % self._rows:
+                self._write(self.n % self._rows)
+
+    def _write(self, rows: int) -> None:
+        """Write the first `rows` waiting events, the last that were appended."""
+        start = self.n - rows
+        for name, values in self._waiting.items():
+            dataset = self._datasets[name]
+            dataset.resize(self.n, axis=0)
+            if name != "showers":
+                dataset[start:] = values[:rows]
+                continue
+            values[rows:] = 0
+            for first in range(0, rows, self._chunk):
+                dataset.id.write_direct_chunk(
+                    (start + first, 0), _deflate(values[first : first + self._chunk])
+                )
 
     def _create(self, name: str, dtype: type, width: int | None = None, unit: str | None = None) -> None:
-        row_bytes = np.dtype(dtype).itemsize * (width or 1)
-        shape = (0,) if width is None else (0, width)
+        shape = () if width is None else (width,)
         dataset = self._file.create_dataset(
             name,
-            shape=shape,
-            maxshape=(None, *shape[1:]),
-            chunks=(max(1, CHUNK_BYTES // row_bytes), *shape[1:]),
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=(self._chunk if name == "showers" else self._rows, *shape),
             dtype=dtype,
-            compression="lzf",
-            shuffle=True,
+            compression="gzip",
+            compression_opts=GZIP_LEVEL,
         )
         if unit:
             dataset.attrs["unit"] = unit
+        self._datasets[name] = dataset
+        self._waiting[name] = np.empty((self._rows, *shape), dtype)
+
+
+def _deflate(chunk: np.ndarray) -> bytes:
+    """Compress for the gzip filter of HDF5, looking for runs alone: showers repeat nothing but zeros."""
+    compressor = zlib.compressobj(GZIP_LEVEL, strategy=zlib.Z_RLE)
+    return compressor.compress(chunk) + compressor.flush()
 
 
 class ShowerFile:
@@ -179,16 +222,27 @@ class ShowerFile:
                 self._file["event"][rows],
             )
         except OSError as error:
-            raise CaloforgeError(f"{self.path}: showers {rows.start} to {rows.stop} cannot be read: {error}") from None
+            raise CaloforgeError(
+                f"{self.path}: showers {rows.start} to {rows.stop} cannot be read: {error}"
+            ) from None
 
     def blocks(self, events: int) -> Iterator[Showers]:
         """Read the whole file in blocks of `events` showers; the last one may be shorter."""
         for start in range(0, self.n, events):
             yield self.read(start, min(start + events, self.n))
 
+    def event_blocks(self, events: int) -> Iterator[np.ndarray]:
+        """Read the event numbers alone, in blocks of `events`: int64, shape (n,)."""
+        for start in range(0, self.n, events):
+            yield self._file["event"][start : start + events]
+
     def _validate(self) -> None:
-        missing = [key for key in ("showers", "incident_energies", "conditions", "event") if key not in self._file]
-        missing += [f"attribute {key}" for key in ("schema_version", "geometry") if key not in self._file.attrs]
+        missing = [
+            key for key in ("showers", "incident_energies", "conditions", "event") if key not in self._file
+        ]
+        missing += [
+            f"attribute {key}" for key in ("schema_version", "geometry") if key not in self._file.attrs
+        ]
         if missing:
             raise CaloforgeError(f"{self.path}: not a canonical shower file: no {', '.join(missing)}")
         version = self._file.attrs["schema_version"]
@@ -197,7 +251,12 @@ class ShowerFile:
         try:
             self.geometry = Geometry.model_validate_json(self._file.attrs["geometry"])
         except ValidationError as error:
-            raise CaloforgeError(f"{self.path}: attribute geometry is not a geometry: {error}") from None
+            problem = error.errors()[0]
+            key = ".".join(map(str, ("geometry", *problem["loc"])))
+            raise CaloforgeError(f"{self.path}: attribute {key}: {problem['msg']}") from None
+        for name, values in self._file["conditions"].items():
+            if "unit" not in values.attrs:
+                raise CaloforgeError(f"{self.path}: conditions/{name} has no attribute unit")
         self.units = {name: values.attrs["unit"] for name, values in self._file["conditions"].items()}
         self.n = len(self._file["event"])
         shapes = {
@@ -207,4 +266,6 @@ class ShowerFile:
         }
         for name, expected in shapes.items():
             if self._file[name].shape != expected:
-                raise CaloforgeError(f"{self.path}: {name} has shape {self._file[name].shape}, expected {expected}")
+                raise CaloforgeError(
+                    f"{self.path}: {name} has shape {self._file[name].shape}, expected {expected}"
+                )

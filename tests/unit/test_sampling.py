@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from caloforge import checkpoint as checkpoints
-from caloforge.config.stages import SamplingSettings, TrainingSettings
+from caloforge.config.stages import GridSettings, SamplingSettings, TrainingSettings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings, RegressorSettings
@@ -56,16 +56,17 @@ def save(path, geometry=GEOMETRY, preprocessing=PREPROCESSING, model=MODEL, kind
     )
 
 
-def run(folder, *, seed=1, output="samples.h5", **settings):
+def run(folder, *, seed=1, output="samples.h5", grid=None):
     sample(
         MODEL,
-        SamplingSettings(**{"batch_size": 16, "device": "cpu"} | settings),
+        SamplingSettings(batch_size=16, device="cpu"),
         checkpoint=folder / "checkpoint.pt",
         preprocessing=folder / "preprocessing.json",
         test=folder / "test.h5",
         seed=seed,
         output=folder / output,
         record=folder / "sample.json",
+        grid=grid and GridSettings(**grid),
     )
     with ShowerFile(folder / output) as file:
         return file.read()
@@ -110,7 +111,7 @@ def test_bytes_depend_on_the_seed_alone(trained):
 
 
 def test_a_grid_gives_every_combination(trained):
-    generated = run(trained, grid={"px": [0, 3], "py": [0], "pz": [4, 10]}, repeats=5)
+    generated = run(trained, grid={"values": {"px": [0, 3], "py": [0], "pz": [4, 10]}, "repeats": 5})
     assert len(generated) == 20
     np.testing.assert_array_equal(generated.conditions["px"], np.repeat([0, 0, 3, 3], 5))
     np.testing.assert_array_equal(generated.conditions["pz"], np.repeat([4, 10, 4, 10], 5))
@@ -119,13 +120,13 @@ def test_a_grid_gives_every_combination(trained):
 
 
 def test_a_grid_may_state_the_energy(trained):
-    generated = run(trained, grid={"px": [0], "py": [0], "pz": [4], "energy": [1, 2]})
+    generated = run(trained, grid={"values": {"px": [0], "py": [0], "pz": [4], "energy": [1, 2]}})
     np.testing.assert_array_equal(generated.incident_energies[:, 0], [1000, 2000])
 
 
 def test_an_incomplete_grid_is_refused(trained):
-    with pytest.raises(CaloforgeError, match=r"sampling\.grid: no values for py, pz"):
-        run(trained, grid={"px": [1]})
+    with pytest.raises(CaloforgeError, match=r"sampling\.grid\.values: no py, pz"):
+        run(trained, grid={"values": {"px": [1]}})
 
 
 @pytest.mark.parametrize(

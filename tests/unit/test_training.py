@@ -137,7 +137,7 @@ def run(path, work, *, pause_s=0.0, poison_step=None, identity="one", scores=Non
     return done, {name: value.clone() for name, value in network.line.state_dict().items()}
 
 
-@pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.9}, {"keep": "last"}])
+@pytest.mark.parametrize("settings", [{}, {"ema_decay": 0.9}, {"keep": "last", "schedule": "cosine"}])
 @pytest.mark.parametrize("wait_s", [0.3, 1.1])
 def test_a_killed_training_goes_on_to_the_same_weights_and_history(showers, tmp_path, settings, wait_s):
     path = showers(1000)
@@ -236,3 +236,16 @@ def test_history_leaves_empty_what_an_epoch_lacks(tmp_path):
             ["1", "3", "0.5", "", ""],
             ["2", "6", "0.25", "2.0", "0.1"],
         ]
+
+
+def test_the_cosine_schedule_is_half_a_cosine(showers, tmp_path):
+    path, rates = showers(32), []
+
+    class Watched(Line):
+        def training_step(self, step, showers, inputs, optimisers, rng):
+            rates.append(optimisers["line"].param_groups[0]["lr"])
+            return super().training_step(step, showers, inputs, optimisers, rng)
+
+    settings = TrainingSettings(epochs=4, batch_size=32, schedule="cosine")
+    fit(Watched(), settings, batches(path), validate=lambda: 1.0, seed=5, identity="", work=tmp_path / "work")
+    assert rates == pytest.approx([0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4])

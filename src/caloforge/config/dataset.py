@@ -25,7 +25,8 @@ class CellBranches(Settings):
     y: str = Field(default="cell_y", description="index along y, from 0, growing with y")
     energy: str = Field(default="cell_energy", description="deposited energy")
     count: str | None = Field(
-        default="ncell", description="scalar branch with the number of hit cells, checked against the lists; null for none"
+        default="ncell",
+        description="scalar branch with the number of hit cells, checked against the lists; null for none",
     )
 
 
@@ -37,7 +38,9 @@ class RootCells(Settings):
         min_length=1, description="files or glob patterns, relative to the working directory"
     )
     tree: str = Field(default="showers", description="name of the tree inside each file")
-    event: str = Field(default="event", description="integer branch with the event number, unique in the data set")
+    event: str = Field(
+        default="event", description="integer branch with the event number, unique in the data set"
+    )
     incident_energy: Branch = Field(
         default=Branch(branch="energy", unit="GeV"), description="energy of the primary"
     )
@@ -53,7 +56,7 @@ class Condition(Branch):
 
 
 class Split(Settings):
-    """Shares of the events for training, validation and test; an event's share depends on its number alone."""
+    """Shares of the events for training, validation and test; which one depends on the event number alone."""
 
     train: float = Field(default=0.8, gt=0, lt=1)
     val: float = Field(default=0.1, gt=0, lt=1)
@@ -73,8 +76,12 @@ class AxisCheck(Settings):
     Ingest verifies it on the data, so that a source with swapped or mirrored axes is refused.
     """
 
-    x: tuple[str, str] = Field(default=("px", "pz"), description="the centre of gravity in x follows x[0] / x[1]")
-    y: tuple[str, str] = Field(default=("py", "pz"), description="the centre of gravity in y follows y[0] / y[1]")
+    x: tuple[str, str] = Field(
+        default=("px", "pz"), description="the centre of gravity in x follows x[0] / x[1]"
+    )
+    y: tuple[str, str] = Field(
+        default=("py", "pz"), description="the centre of gravity in y follows y[0] / y[1]"
+    )
 
 
 class DatasetSettings(Settings):
@@ -89,7 +96,8 @@ class DatasetSettings(Settings):
         default=None, description="verify the axis order of the source; null where no condition tells"
     )
     readout_threshold_MeV: PositiveFloat = Field(
-        description="cells at or below this energy read as zero, in the full simulation and in generated showers alike"
+        description="cells at or below this energy read as zero, in the full simulation and in "
+        "generated showers alike"
     )
     chunk_events: PositiveInt = Field(
         default=5000, description="events read and held in memory at a time during ingest"
@@ -101,6 +109,7 @@ class DatasetSettings(Settings):
             for name in (*self.axis_check.x, *self.axis_check.y):
                 if name not in self.conditions:
                     raise ValueError(
-                        f"axis_check uses the condition {name!r}, but conditions are {', '.join(self.conditions)}"
+                        f"axis_check uses the condition {name!r}, "
+                        f"but conditions are {', '.join(self.conditions)}"
                     )
         return self

@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from caloforge.config.base import Settings
 from caloforge.config.dataset import DatasetSettings, Name
-from caloforge.config.stages import EvaluationSettings, FigureSettings, SamplingSettings
+from caloforge.config.stages import EvaluationSettings, FigureSettings, GridSettings, SamplingSettings
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
 
 
@@ -46,6 +46,9 @@ class Run(Settings):
         min_length=1, description="root seeds; each is a training of its own"
     )
     label: str = Field(default="", description="written on every figure and beside the run in the report")
+    grid: GridSettings | None = Field(
+        default=None, description="showers to generate besides those for the conditions of the test set"
+    )
 
 
 class ReportSettings(Settings):
@@ -114,15 +117,9 @@ class Config(Settings):
                 if name not in (*dataset.conditions, "energy"):
                     at = ("models", run.model, "preprocessing", "inputs", number)
                     yield at, f"{_unknown(name, [*dataset.conditions, 'energy'])} (data set {run.dataset})"
-        if self.sampling.grid is not None:
-            for name in self.sampling.grid:
-                if name not in dataset.conditions:
-                    at = ("sampling", "grid", name)
-                    yield at, f"{_unknown(name, dataset.conditions)} (data set {run.dataset})"
-            missing = [name for name in dataset.conditions if name not in self.sampling.grid]
-            if missing:
-                at = ("sampling", "grid")
-                yield at, f"no {', '.join(missing)}, expected every condition of {run.dataset}"
+        if run.grid:
+            for text in _grid_problems(run.grid, dataset):
+                yield (*path, "grid", "values"), text
 
 
 def source_files(dataset: DatasetSettings) -> list[str]:
@@ -148,3 +145,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     return f"found {name!r}, {nearest(name, known)}"
+
+
+def _grid_problems(grid: GridSettings, dataset: DatasetSettings) -> Iterator[str]:
+    for name in grid.values:
+        if name not in (*dataset.conditions, "energy"):
+            yield _unknown(name, [*dataset.conditions, "energy"])
+    missing = [name for name in dataset.conditions if name not in grid.values]
+    if missing:
+        yield f"found no {', '.join(missing)}, expected every condition of the data set"
+    if "energy" not in grid.values and not {"px", "py", "pz"} <= grid.values.keys():
+        yield "found no energy, expected it [GeV] where px, py and pz do not give it"

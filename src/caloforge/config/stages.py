@@ -1,12 +1,14 @@
 """Settings of the stages that every model passes through."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from caloforge.config.base import Settings
 
 InputExpression = Annotated[str, Field(pattern=r"^([A-Za-z]\w*(/[A-Za-z]\w*)?|log\([A-Za-z]\w*\))$")]
+
 
 class PreprocessingSettings(Settings):
     """What a network sees of cell energies and of conditions."""
@@ -28,12 +30,18 @@ class TrainingSettings(Settings):
 
     epochs: PositiveInt
     batch_size: PositiveInt = 64
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="learning rates: as they are, or down to zero along half a cosine"
+    )
     validate_every: PositiveInt = Field(default=1, description="epochs between two validations")
     keep: Literal["best", "last"] = Field(
         default="best", description="keep the weights of the best validation or those of the last epoch"
     )
     ema_decay: float = Field(
-        default=0, ge=0, lt=1, description="decay per step of the averaged generator weights; 0 for no averaging"
+        default=0,
+        ge=0,
+        lt=1,
+        description="decay per step of the averaged generator weights; 0 for no averaging",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = Field(
@@ -46,17 +54,23 @@ class TrainingSettings(Settings):
     )
 
 
+class GridSettings(Settings):
+    """Conditions to generate showers for, besides those of the test set."""
+
+    values: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(
+        min_length=1,
+        description="values of every condition; every combination is generated. The incident energy [GeV] is "
+        "`energy` if it is among them, else the momentum",
+    )
+    repeats: PositiveInt = Field(default=1, description="showers per combination")
+
+
 class SamplingSettings(Settings):
-    """Which showers are generated, and in what portions."""
+    """How showers are generated."""
 
     batch_size: PositiveInt = Field(default=256, description="showers per pass through the generator")
     threads: PositiveInt = Field(default=2, description="CPU threads")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    grid: dict[str, tuple[float, ...]] | None = Field(
-        default=None,
-        description="generate this grid of conditions (every combination) instead of those of the test set",
-    )
-    repeats: PositiveInt = Field(default=1, description="showers per point of the grid")
 
 
 class EvaluationSettings(Settings):
@@ -75,6 +89,15 @@ class FigureSettings(Settings):
     )
     dpi: PositiveInt = Field(default=150, ge=50, le=600)
     energies_GeV: tuple[PositiveFloat, ...] = Field(
-        default=(2, 5, 10, 20, 50, 100), min_length=2, description="edges of the energy ranges of the response figures [GeV]"
+        default=(2, 5, 10, 20, 50, 100),
+        min_length=2,
+        description="edges of the energy ranges of the response figures [GeV]",
     )
     displays: PositiveInt = Field(default=4, le=8, description="showers drawn side by side")
+
+    @field_validator("energies_GeV")
+    @classmethod
+    def _energies_increase(cls, energies: tuple[float, ...]) -> tuple[float, ...]:
+        if any(low >= high for low, high in pairwise(energies)):
+            raise ValueError("edges must increase")
+        return energies

@@ -94,6 +94,7 @@ def fit(
     device = next(network.parameters()).device
     rng = torch.Generator(device)
     optimisers = network.optimisers()
+    rates = _Rates(optimisers, settings)
     average = _Average(network.product, settings.ema_decay)
     with locked(work):
         keeper = _StateKeeper(work / "state.pt", network, optimisers, average, rng)
@@ -105,6 +106,7 @@ def fit(
         with Progress("training", settings.epochs) as progress:
             for epoch in range(state.epoch, settings.epochs):
                 network.train()
+                rates.set(epoch)
                 in_epoch = batches.in_epoch(epoch)
                 for showers, inputs in batches.epoch(epoch, device, start=state.step_in_epoch):
                     losses = network.training_step(state.step, showers, inputs, optimisers, rng)
@@ -169,6 +171,25 @@ def write_history(path: Path, history: list[dict[str, float | None]]) -> None:
     write_text(path, text.getvalue())
 
 
+class _Rates:
+    """Learning rates of every epoch, from the ones the optimisers are made with."""
+
+    def __init__(self, optimisers: dict[str, torch.optim.Optimizer], settings: TrainingSettings) -> None:
+        self.settings = settings
+        self.initial = [
+            (optimiser, [group["lr"] for group in optimiser.param_groups])
+            for optimiser in optimisers.values()
+        ]
+
+    def set(self, epoch: int) -> None:
+        share = 1.0
+        if self.settings.schedule == "cosine":
+            share = (1 + math.cos(math.pi * epoch / self.settings.epochs)) / 2
+        for optimiser, rates in self.initial:
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = share * rate
+
+
 class _Average:
     """Exponential moving average of a network's parameters; the network itself when the decay is 0.
 
@@ -227,8 +248,10 @@ class _StateKeeper:
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "rng": self.rng.get_state(),
         }
+        buffer = io.BytesIO()  # torch.save hides the reason why a file cannot be written
+        torch.save(content, buffer)
         with atomic_path(self.path) as partial:
-            torch.save(content, partial)
+            partial.write_bytes(buffer.getbuffer())
 
     def resume(self, identity: str) -> State | None:
         """Restore what `save` wrote, or None if there is nothing or it belongs to another identity."""

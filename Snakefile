@@ -1,0 +1,51 @@
+# From calorimeter showers in source files to a report on generative models of them.
+# config.yaml says which data sets, models and runs; docs/configuration.md explains it.
+
+from snakemake.utils import min_version
+
+from caloforge.code_digest import code_digest
+from caloforge.config.load import plain, validate
+from caloforge.config.project import source_files
+from caloforge.errors import CaloforgeError
+
+min_version("9.20")
+
+
+configfile: "config.yaml"
+
+
+try:
+    CONFIG = validate(config)
+except CaloforgeError as error:
+    raise SystemExit(f"error: {error}") from None
+
+
+wildcard_constraints:
+    dataset="|".join(CONFIG.datasets),
+    model="|".join(CONFIG.models),
+    seed="[0-9]+",
+    split="train|test",
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        "results/report/index.html",
+        [
+            f"results/{run.dataset}/{run.model}/seed{seed}/grid.h5"
+            for run in CONFIG.runs
+            for seed in run.seeds
+            if run.grid
+        ],
+
+
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/sample.smk"
+include: "workflow/rules/observe.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

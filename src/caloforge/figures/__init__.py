@@ -1,0 +1,1 @@
+"""Figures: one function per figure, from arrays to a matplotlib Figure."""

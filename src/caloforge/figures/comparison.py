@@ -1,0 +1,163 @@
+"""Full simulation against generated showers, with their ratio below."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from caloforge.figures.style import FULL_SIMULATION, GENERATED, axis_label, new_figure
+
+SMALLEST_RATIO_RANGE, LARGEST_RATIO_RANGE = 0.1, 1.0
+"""The ratio is drawn from 1 - range to 1 + range; arrows stand for points beyond."""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Numbers with their statistical errors, from n showers; NaN where there is none.
+
+    Attributes
+    ----------
+    value, error
+        Shape (K,), in the same unit.
+    n
+        Number of showers.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    n: int
+
+
+def distribution(
+    reference: np.ndarray, generated: np.ndarray, edges: np.ndarray, *, label: str, unit: str, log: bool
+) -> Figure:
+    """Histograms of one observable as fractions of the showers, with Poisson errors.
+
+    Parameters
+    ----------
+    reference, generated
+        One value per shower, shape (n,) and (m,), in `unit`; NaN where undefined.
+    edges
+        Bin edges, shape (K + 1,). The first and the last bin take what lies beyond them too.
+    label, unit
+        Of the observable.
+    log
+        Logarithmic axis.
+    """
+    figure, upper, lower = _axes()
+    full, fast = _fractions(reference, edges), _fractions(generated, edges)
+    upper.stairs(full.value, edges, fill=True, color=FULL_SIMULATION, alpha=0.25)
+    _compare(upper, lower, edges, full, fast, log_x=log)
+    if log:
+        upper.set_xscale("log")
+    upper.set_ylim(bottom=0)
+    upper.set_ylabel("Fraction of showers per bin")
+    lower.set_xlabel(axis_label(label, unit))
+    upper.set_xlim(edges[0], edges[-1])
+    return figure
+
+
+def profile(
+    reference: Estimates,
+    generated: Estimates,
+    x: np.ndarray,
+    *,
+    x_label: str,
+    x_unit: str,
+    label: str,
+    unit: str,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> Figure:
+    """A quantity against another, with its statistical errors.
+
+    Parameters
+    ----------
+    reference, generated
+        K values in `unit`.
+    x
+        K positions or K + 1 bin edges, in `x_unit`.
+    x_label, x_unit, label, unit
+        Of the axes.
+    log_x, log_y
+        Logarithmic axes.
+    """
+    figure, upper, lower = _axes()
+    _compare(upper, lower, x, reference, generated, log_x=log_x)
+    if log_x:
+        upper.set_xscale("log")
+    if log_y:
+        values = np.concatenate([reference.value, generated.value])
+        upper.set_yscale("log")
+        upper.set_ylim(bottom=values[values > 0].min(initial=1) / 2)
+    upper.set_ylabel(axis_label(label, unit))
+    lower.set_xlabel(axis_label(x_label, x_unit))
+    upper.set_xlim(x[0], x[-1])
+    return figure
+
+
+def _fractions(values: np.ndarray, edges: np.ndarray) -> Estimates:
+    values = values[np.isfinite(values)].astype(np.float64)
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+    n = len(values)
+    return Estimates(counts / max(n, 1), np.sqrt(counts) / max(n, 1), n)
+
+
+def _axes() -> tuple[Figure, Axes, Axes]:
+    figure = new_figure(5.2, 4.7)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure.get_layout_engine().set(hspace=0, h_pad=0.02)
+    figure.align_ylabels()
+    return figure, upper, lower
+
+
+def _compare(
+    upper: Axes, lower: Axes, x: np.ndarray, reference: Estimates, generated: Estimates, *, log_x: bool
+) -> None:
+    is_binned = len(x) == len(reference.value) + 1
+    centres = x
+    if is_binned:
+        centres = np.sqrt(x[:-1] * x[1:]) if log_x else (x[:-1] + x[1:]) / 2
+    low, high = reference.value - reference.error, reference.value + reference.error
+    points = {"fmt": "o", "color": GENERATED}
+
+    if is_binned:
+        upper.stairs(
+            reference.value,
+            x,
+            baseline=None,
+            color=FULL_SIMULATION,
+            label=_legend("Full simulation", reference.n),
+        )
+    else:
+        upper.plot(x, reference.value, color=FULL_SIMULATION, label=_legend("Full simulation", reference.n))
+    _band(upper, x, low, high)
+    upper.errorbar(
+        centres, generated.value, generated.error, label=_legend("Generated", generated.n), **points
+    )
+    upper.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+
+    known = np.where(reference.value > 0, reference.value, np.nan)
+    ratio, ratio_error = generated.value / known, generated.error / known
+    _band(lower, x, low / known, high / known)
+    lower.axhline(1, color=FULL_SIMULATION)
+    lower.errorbar(centres, ratio, ratio_error, **points)
+    distance = np.nanmax(np.abs(ratio - 1) + ratio_error, initial=0)
+    half = np.clip(1.2 * distance, SMALLEST_RATIO_RANGE, LARGEST_RATIO_RANGE)
+    for beyond, edge, marker in ((ratio > 1 + half, 1 + half, "^"), (ratio < 1 - half, 1 - half, "v")):
+        lower.plot(centres[beyond], np.full(beyond.sum(), edge), marker, color=GENERATED, clip_on=False)
+    lower.set_ylim(1 - half, 1 + half)
+    lower.set_ylabel("Generated /\nfull sim.")
+
+
+def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    style = {"color": FULL_SIMULATION, "alpha": 0.4, "linewidth": 0}
+    if len(x) == len(low) + 1:
+        axes.stairs(high, x, baseline=low, fill=True, **style)
+    else:
+        axes.fill_between(x, low, high, **style)
+
+
+def _legend(name: str, n: int) -> str:
+    return f"{name} ({n:,} showers)"

@@ -1,0 +1,62 @@
+"""How every figure looks: style, colours, proportions, reproducible SVG files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import matplotlib.style
+import mplhep
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from caloforge.config.stages import FigureSettings
+
+FULL_SIMULATION = "#4d4d4d"
+GENERATED = "#D55E00"
+"""Vermillion, distinct from grey for every colour vision (M. Okabe, K. Ito, Color Universal Design, 2008)."""
+MARKED = "#0072B2"
+"""Blue of the same palette."""
+
+
+@contextmanager
+def figure_style(settings: FigureSettings) -> Iterator[None]:
+    """Draw and save figures in this style, whatever the user's own matplotlib configuration says."""
+    chosen = getattr(mplhep.style, settings.style) if settings.style else {}
+    with matplotlib.style.context(chosen, after_reset=True):
+        matplotlib.rcParams |= {
+            "font.family": [*matplotlib.rcParams["font.family"], "DejaVu Sans"],
+            "legend.frameon": False,
+            "lines.linewidth": _scale(),
+            "lines.markersize": 3.5 * _scale(),
+            "patch.linewidth": _scale(),
+            "savefig.dpi": settings.dpi / _scale(),
+            "svg.hashsalt": "caloforge",
+        }
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure whose size is given for a text size of 10 points [inch] and grows with that of the style."""
+    return Figure(figsize=(width * _scale(), height * _scale()), layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path, label: str) -> None:
+    """Save as SVG, with the label of the run in the upper right corner when there is one.
+
+    Text becomes outlines, so that it looks the same everywhere; the same figure gives the same bytes.
+    """
+    if label:
+        size = matplotlib.rcParams["legend.fontsize"]
+        figure.suptitle(label, x=0.99, ha="right", size=size, style="italic", parse_math=False)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def axis_label(label: str, unit: str) -> str:
+    """Quantity and unit as axes show them; the unit "1" is not shown."""
+    return label if unit == "1" else f"{label} [{unit}]"
+
+
+def _scale() -> float:
+    """Text size of the style over 10 points."""
+    return FontProperties(size=matplotlib.rcParams["axes.labelsize"]).get_size_in_points() / 10

@@ -1,0 +1,60 @@
+"""How trainings went."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from caloforge.figures.style import FULL_SIMULATION, MARKED, new_figure
+
+LOGARITHMIC_FROM = 30
+"""Ratio of the largest to the smallest positive value from which an axis is logarithmic."""
+
+
+def losses(epoch: np.ndarray, values: Mapping[str, np.ndarray]) -> Figure:
+    """Losses against the epoch, each on its own scale.
+
+    Parameters
+    ----------
+    epoch
+        Shape (n,).
+    values
+        Name of a loss to its values, shape (n,); NaN in epochs without it.
+    """
+    figure = new_figure(5.2, 1 + 1.1 * len(values))
+    panels = figure.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, loss) in zip(panels, values.items(), strict=True):
+        known = np.isfinite(loss)
+        axes.plot(epoch[known], loss[known], ".-", color=FULL_SIMULATION)
+        axes.set_ylabel(name.replace("_", "\n").capitalize())
+        _choose_scale(axes, loss[known])
+    panels[-1].set_xlabel("Epoch")
+    figure.align_ylabels()
+    return figure
+
+
+def validation(epoch: np.ndarray, metric: np.ndarray) -> Figure:
+    """The validation metric (lower is better) against the epoch, with the best one marked.
+
+    Parameters
+    ----------
+    epoch, metric
+        Shape (n,), n > 0.
+    """
+    best = np.argmin(metric)
+    figure = new_figure(5.2, 3)
+    axes = figure.subplots()
+    axes.plot(epoch, metric, ".-", color=FULL_SIMULATION)
+    axes.plot(epoch[best], metric[best], "o", color=MARKED, label=f"Best: epoch {epoch[best]:.0f}")
+    _choose_scale(axes, metric)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Validation metric")
+    axes.legend()
+    return figure
+
+
+def _choose_scale(axes: Axes, values: np.ndarray) -> None:
+    lowest = values.min(initial=np.inf)
+    if lowest > 0 and values.max(initial=0) > LOGARITHMIC_FROM * lowest:
+        axes.set_yscale("log")

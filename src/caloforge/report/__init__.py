@@ -1,0 +1,222 @@
+"""The report: one page on what was run and how good it is, and the same numbers as a table."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from caloforge.atomic import write_text
+from caloforge.errors import CaloforgeError
+from caloforge.provenance import code_version
+from caloforge.report import numbers
+
+_SUMMARY_COLUMNS = (
+    "dataset",
+    "model",
+    "seed",
+    "label",
+    "observable",
+    "metric",
+    "unit",
+    "value",
+    "error",
+    "floor",
+    "floor_error",
+)
+_DISTANCES = ("ks", "wasserstein", "separation")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run and where its files are.
+
+    Attributes
+    ----------
+    dataset, model, seed
+        What was run.
+    label
+        Shown wherever the run is, when not empty.
+    data_directory
+        With ingest.json.
+    run_directory
+        With the records of the stages, metrics.json and figures.
+    """
+
+    dataset: str
+    model: str
+    seed: int
+    label: str
+    data_directory: Path
+    run_directory: Path
+
+
+def render(runs: Sequence[RunResult], *, title: str, output: Path, summary: Path) -> None:
+    """Write the report.
+
+    Parameters
+    ----------
+    runs
+        In the order of the report.
+    title
+        Of the page.
+    output
+        The page (HTML) with everything it needs inside, figures too.
+    summary
+        Table (CSV, RFC 4180) with one row per run, observable and metric.
+
+    Raises
+    ------
+    CaloforgeError
+        If a file of a run is missing or is not what its stage writes.
+    """
+    results = [_read_run(run) for run in runs]
+    datasets = {run.dataset: _read_json(run.data_directory / "ingest.json", *_INGEST_KEYS) for run in runs}
+    template = _environment().get_template("page.html.jinja")
+    page = template.render(
+        title=title,
+        caloforge=code_version()["caloforge"],
+        labels=list(dict.fromkeys(run.label for run in runs if run.label)),
+        datasets=datasets,
+        results=[result | _speed(result, datasets[result["run"].dataset]) for result in results],
+    )
+    write_text(summary, _summary(results))
+    write_text(output, page)
+
+
+_INGEST_KEYS = ("inputs", "settings", "files", "events", "geant4_cpu_s_per_event", "summary", "time_s")
+_TRAINING_KEYS = (
+    "settings",
+    "seed",
+    "code",
+    "libraries",
+    "machine",
+    "time_s",
+    "device",
+    "precision",
+    "epochs",
+    "best_epoch",
+    "keep",
+    "parameters",
+    "seconds_per_epoch",
+)
+_SAMPLE_KEYS = ("settings", "device", "threads", "batch_size", "showers", "generation_s", "ms_per_shower")
+
+
+def _read_run(run: RunResult) -> dict[str, Any]:
+    directory = run.run_directory
+    trainings = {"generator and critic": _read_json(directory / "train.json", *_TRAINING_KEYS)}
+    if (directory / "regressor.json").exists():
+        trainings = {"regressor": _read_json(directory / "regressor.json", *_TRAINING_KEYS)} | trainings
+    metrics = _read_json(directory / "metrics.json", "events", "observables")
+    return {
+        "run": run,
+        "anchor": f"{run.dataset}-{run.model}-{run.seed}",
+        "trainings": trainings,
+        "sample": _read_json(directory / "sample.json", *_SAMPLE_KEYS),
+        "evaluation": _read_json(directory / "evaluate.json", "settings"),
+        "metrics": metrics,
+        "mean_separation": _mean_separation(metrics, "generated"),
+        "mean_floor": _mean_separation(metrics, "floor"),
+        "figures": list(_read_figures(directory / "figures")),
+    }
+
+
+def _read_json(path: Path, *keys: str) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CaloforgeError(f"{path}: no such file, the report needs it") from None
+    except ValueError as error:
+        raise CaloforgeError(f"{path}: not JSON: {error}") from None
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise CaloforgeError(f"{path}: no key {', '.join(missing)}, the report needs it")
+    return content
+
+
+def _read_figures(directory: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The sections in order, each with its figures as data URIs."""
+    index = _read_json(directory / "index.json")
+    for section, entries in groupby(index, key=itemgetter("section")):
+        figures = []
+        for entry in entries:
+            try:
+                content = (directory / entry["file"]).read_bytes()
+            except FileNotFoundError:
+                raise CaloforgeError(
+                    f"{directory / entry['file']}: no such file, index.json lists it"
+                ) from None
+            data = base64.b64encode(content).decode()
+            figures.append({**entry, "source": f"data:image/svg+xml;base64,{data}"})
+        yield section, figures
+
+
+def _mean_separation(metrics: Mapping[str, Any], kind: str) -> float | None:
+    values = [observable[kind]["separation"]["value"] for observable in metrics["observables"].values()]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _speed(result: Mapping[str, Any], ingest: Mapping[str, Any]) -> dict[str, float | None]:
+    geant4_s = ingest["geant4_cpu_s_per_event"]
+    return {
+        "geant4_s": geant4_s,
+        "speed_up": geant4_s and geant4_s * 1000 / result["sample"]["ms_per_shower"],
+    }
+
+
+def _is_at_floor(observable: Mapping[str, Any], distance: str) -> bool:
+    """Whether generated showers are at most as far from the reference as independent ones, plus error."""
+    generated, floor = observable["generated"][distance], observable["floor"][distance]
+    if generated["value"] is None or floor["value"] is None:
+        return False
+    return generated["value"] <= floor["value"] + floor["error"]
+
+
+def _summary(results: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(_SUMMARY_COLUMNS)
+    for result in results:
+        run = result["run"]
+        for name, observable in result["metrics"]["observables"].items():
+            start = [run.dataset, run.model, run.seed, run.label, name]
+            generated, floor = observable["generated"], observable["floor"]
+            for distance in _DISTANCES:
+                unit = observable["unit"] if distance == "wasserstein" else "1"
+                values = [
+                    pair[key] for pair in (generated[distance], floor[distance]) for key in ("value", "error")
+                ]
+                writer.writerow([*start, distance, unit, *values])
+            writer.writerow(
+                [*start, "ks_p_value", "1", generated["ks_p_value"], None, floor["ks_p_value"], None]
+            )
+    return text.getvalue()
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "measurement": numbers.measurement,
+        "significant": numbers.significant,
+        "p_value": numbers.p_value,
+        "duration": numbers.duration,
+        "pretty_json": lambda content: json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False),
+    }
+    environment.tests["at_floor"] = _is_at_floor
+    return environment

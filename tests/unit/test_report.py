@@ -1,0 +1,350 @@
+"""The report page and its table: content, escaping, self-containment, missing files."""
+
+import base64
+import csv
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from caloforge.errors import CaloforgeError
+from caloforge.report import RunResult, render
+from caloforge.report.numbers import duration, measurement, p_value, significant
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
+EVIL = '<script>alert("x")</script> & "quotes"'
+
+
+def distances(ks, wasserstein, separation, p):
+    pairs = zip(("ks", "wasserstein", "separation"), (ks, wasserstein, separation), strict=True)
+    return {name: {"value": value, "error": error} for name, (value, error) in pairs} | {"ks_p_value": p}
+
+
+OBSERVABLES = {
+    "width_mm": {
+        "label": "Width",
+        "unit": "mm",
+        "undefined": {"generated": 3, "reference": 1},
+        "generated": distances((0.12345, 0.0123), (4.5678, 0.23), (0.03, 0.004), 0.0123),
+        "floor": distances((0.02, 0.01), (0.5, 0.1), (0.0261, 0.0041), 0.5),
+    },
+    "response": {
+        "label": EVIL,
+        "unit": "1",
+        "undefined": {"generated": 0, "reference": 0},
+        "generated": distances((0.5, 0.01), (0.2, 0.01), (0.09, 0.01), 1e-9),
+        "floor": distances((0.02, 0.01), (0.01, 0.001), (0.01, 0.001), 0.9),
+    },
+    "empty": {
+        "label": "Empty",
+        "unit": "mm",
+        "undefined": {"generated": 200, "reference": 0},
+        "generated": distances((None, None), (None, None), (None, None), None),
+        "floor": distances((0.02, 0.01), (0.01, 0.001), (0.02, 0.001), 0.9),
+    },
+}
+MADE_BY = {
+    "settings": {"epochs": 30, "note": EVIL},
+    "seed": 1,
+    "code": {"caloforge": "0.1.0", "commit": "0123456789abcdef", "modified": True},
+    "libraries": {"numpy": "2.4.0"},
+    "machine": {"system": "Linux", "processor": "x86_64", "cpus": 2},
+    "time_s": {"wall": 200.0, "cpu": 390.0},
+}
+TRAINING = MADE_BY | {
+    "device": "cpu",
+    "precision": "float32",
+    "epochs": 30,
+    "best_epoch": 25,
+    "keep": "best",
+    "parameters": {"generator": 1234567},
+    "seconds_per_epoch": 6.5,
+}
+SAMPLE = MADE_BY | {
+    "device": "cpu",
+    "threads": 2,
+    "batch_size": 256,
+    "showers": 200,
+    "generation_s": 0.1,
+    "ms_per_shower": 0.5,
+}
+INGEST = MADE_BY | {
+    "dataset": "ecal",
+    "inputs": {"data/a.root": "ab" * 32},
+    "settings": {
+        "title": "Electrons " + EVIL,
+        "geometry": {"name": "ECAL", "layers": [{"shape": [30, 30], "cell_size_mm": [20.0, 20.0]}]},
+        "readout_threshold_MeV": 0.5,
+    },
+    "files": [
+        {
+            "file": "data/a.root",
+            "events": 1000,
+            "seed": 42,
+            "geant4": "11.4.1",
+            "physics": "G4EmStandardPhysics",
+            "geant4_cpu_s_per_event": 0.25,
+        }
+    ],
+    "events": {"train": 700, "val": 100, "test": 200},
+    "geant4_cpu_s_per_event": 0.25,
+    "summary": {
+        "incident_energy_GeV": [1.0, 99.9],
+        "visible_fraction_quantiles": {"0.01": 0.15, "0.25": 0.17, "0.5": 0.175, "0.75": 0.18, "0.99": 0.2},
+        "zero_cells": 0.834,
+        "events_without_hits": 0,
+    },
+}
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write the files of a finished run and name it."""
+
+    def make(seed=1, label=EVIL, ingest=INGEST):
+        data, run = tmp_path / "data", tmp_path / f"seed{seed}"
+        (run / "figures").mkdir(parents=True)
+        data.mkdir(exist_ok=True)
+        figures = [
+            {"file": "a.svg", "section": "Showers", "title": "Average", "caption": "Mean " + EVIL},
+            {"file": "b.svg", "section": "Observables", "title": "Width", "caption": "In mm"},
+        ]
+        contents = {
+            data / "ingest.json": ingest,
+            run / "regressor.json": TRAINING,
+            run / "train.json": TRAINING,
+            run / "sample.json": SAMPLE,
+            run / "evaluate.json": MADE_BY,
+            run / "metrics.json": {
+                "label": label,
+                "events": {"generated": 200, "reference": 200, "independent": 200},
+                "observables": OBSERVABLES,
+            },
+            run / "figures/index.json": figures,
+        }
+        for path, content in contents.items():
+            path.write_text(json.dumps(content))
+        for entry in figures:
+            (run / "figures" / entry["file"]).write_text(SVG)
+        return RunResult("ecal", "cwgan", seed, label, data, run)
+
+    return make
+
+
+@pytest.fixture
+def rendered(tmp_path, make_run):
+    """Render runs; the page, parsed, and the table."""
+
+    def run(*results):
+        output, summary = tmp_path / "report/index.html", tmp_path / "report/summary.csv"
+        render(results or [make_run()], title="Report " + EVIL, output=output, summary=summary)
+        return Page(output.read_text()), summary.read_bytes().decode()
+
+    return run
+
+
+class Page(HTMLParser):
+    """Text, attributes and table rows of a page; fails if tags are not closed in order."""
+
+    void = frozenset({"meta", "img", "br", "link", "hr", "input"})
+
+    def __init__(self, source):
+        super().__init__()
+        self.source, self.open, self.tags, self.text, self.rows = source, [], [], "", []
+        self.feed(source)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def row(self, first_cell):
+        return next(row for row in self.rows if row and row[0].startswith(first_cell))
+
+    def attributes(self, name):
+        return [attrs[name] for _, attrs in self.tags if name in attrs]
+
+
+def test_text_from_users_is_shown_and_never_interpreted(rendered):
+    page, _ = rendered()
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+    for text in ("Report " + EVIL, "Electrons " + EVIL, "Mean " + EVIL):
+        assert text in page.text
+    banners = [attrs for _, attrs in page.tags if attrs.get("role") == "note"]
+    assert len(banners) == 2
+    assert "alt" in dict(page.tags[[tag for tag, _ in page.tags].index("img")][1])
+
+
+def test_page_refers_to_nothing_outside_itself(rendered):
+    page, _ = rendered()
+    references = [
+        value
+        for name in ("src", "href", "srcset", "data", "action", "poster")
+        for value in page.attributes(name)
+    ]
+    assert references
+    assert all(value.startswith(("data:image/svg+xml;base64,", "#")) for value in references)
+    assert not {"link", "script", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert "url(" not in page.source
+    assert "@import" not in page.source
+    anchors = set(page.attributes("id"))
+    assert {value[1:] for value in references if value.startswith("#")} <= anchors
+    assert len(anchors) == len(page.attributes("id"))
+
+
+def test_figures_are_embedded_by_section(rendered):
+    page, _ = rendered()
+    sources = page.attributes("src")
+    assert [base64.b64decode(source.partition(",")[2]).decode() for source in sources] == [SVG, SVG]
+    assert page.text.index("Showers") < page.text.index("Observables", page.text.index("Showers"))
+
+
+def test_metric_table_shows_rounded_values_with_errors_beside_the_floor(rendered):
+    page, _ = rendered()
+    assert page.row("Width [mm]") == [
+        "Width [mm]",
+        "0.123 ± 0.012",
+        "0.020 ± 0.010",
+        "0.012",
+        "0.50",
+        "4.57 ± 0.23",
+        "0.50 ± 0.10",
+        "0.0300 ± 0.0040 ✓",
+        "0.0261 ± 0.0041",
+        "3, 1",
+    ]
+    assert page.row(EVIL)[3:5] == ["< 0.0001", "0.90"]
+    assert page.row("Empty")[1:4] == ["–", "0.020 ± 0.010", "–"]
+
+
+def test_overview_shows_mean_separation_and_speed_up(rendered, make_run):
+    """Mean of 0.03 and 0.09; of 0.0261, 0.01 and 0.02; 0.25 s over 0.5 ms."""
+    page, _ = rendered(make_run(1), make_run(2, label=""))
+    assert page.row("ecal / cwgan / seed 1")[1:6] == ["0.060", "0.019", "0.50 ms", "0.25 s", "× 500"]
+    assert page.row("ecal / cwgan / seed 2")[6] == ""
+    assert "Geant4 took 0.25 s of CPU time per event" in page.text
+
+
+def test_data_set_and_training_are_described(rendered):
+    page, _ = rendered()
+    assert page.row("a.root") == ["a.root", "1,000", "42", "0.25 s", "abababababab…"]
+    for text in (
+        "ECAL: 30 × 30 cells of 20.0 × 20.0 mm",
+        "700 for training, 100 for validation, 200 for the test",
+        "11.4.1",
+        "30 epochs on cpu in float32",
+        "epoch 25",
+        "1,234,567 parameters in generator",
+        "3 min 20 s wall time, 6 min 30 s CPU time",
+        "commit 0123456789ab with uncommitted changes",
+        '"epochs": 30',
+    ):
+        assert text in page.text
+
+
+def test_sources_without_metadata_have_no_speed_up(rendered, make_run):
+    unknown = dict.fromkeys(("seed", "geant4", "physics", "geant4_cpu_s_per_event"))
+    ingest = INGEST | {"files": [INGEST["files"][0] | unknown], "geant4_cpu_s_per_event": None}
+    page, _ = rendered(make_run(ingest=ingest))
+    assert page.row("ecal / cwgan / seed 1")[4:6] == ["–", "–"]
+    assert "The source files do not state the CPU time of Geant4." in page.text
+    assert "not stated in the files" in page.text
+
+
+def test_a_run_without_regressor_has_one_training(rendered, make_run):
+    run = make_run()
+    (run.run_directory / "regressor.json").unlink()
+    page, _ = rendered(run)
+    assert page.text.count("parameters in generator") == 1
+
+
+def test_summary_has_a_row_per_run_observable_and_metric(rendered, make_run):
+    _, summary = rendered(make_run(1), make_run(2, label=""))
+    assert summary.endswith("\r\n")
+    rows = list(csv.DictReader(summary.splitlines()))
+    assert len(rows) == 2 * 3 * 4
+    assert rows[1] == {
+        "dataset": "ecal",
+        "model": "cwgan",
+        "seed": "1",
+        "label": EVIL,
+        "observable": "width_mm",
+        "metric": "wasserstein",
+        "unit": "mm",
+        "value": "4.5678",
+        "error": "0.23",
+        "floor": "0.5",
+        "floor_error": "0.1",
+    }
+    assert (rows[3]["metric"], rows[3]["value"], rows[3]["error"], rows[3]["floor"]) == (
+        "ks_p_value",
+        "0.0123",
+        "",
+        "0.5",
+    )
+    assert rows[8]["value"] == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train.json", "sample.json", "evaluate.json", "metrics.json", "figures/index.json", "figures/b.svg"],
+)
+def test_missing_files_are_named_and_nothing_is_written(rendered, make_run, tmp_path, name):
+    run = make_run()
+    (run.run_directory / name).unlink()
+    with pytest.raises(CaloforgeError, match=f"{name}: no such file"):
+        rendered(run)
+    assert not (tmp_path / "report").exists()
+
+
+def test_records_without_a_needed_key_or_that_are_no_json_are_named(rendered, make_run):
+    run = make_run()
+    (run.run_directory / "sample.json").write_text("{}")
+    with pytest.raises(CaloforgeError, match=r"sample\.json: no key settings, device"):
+        rendered(run)
+    (run.run_directory / "sample.json").write_text("{")
+    with pytest.raises(CaloforgeError, match=r"sample\.json: not JSON"):
+        rendered(run)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.12345, 0.0123, "0.123 ± 0.012"),
+        (0.5, 0.0996, "0.50 ± 0.10"),
+        (1234.5, 123, "1230 ± 120"),
+        (12.34, 5.6, "12.3 ± 5.6"),
+        (1.234e-7, 1.2e-8, "(1.23 ± 0.12) × 10⁻⁷"),
+        (0.0, 0.0, "0"),
+        (None, None, "–"),
+    ],
+)
+def test_measurements_are_rounded_to_two_digits_of_the_error(value, error, text):
+    assert measurement({"value": value, "error": error}) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.0, "1,200"), (0.0999, "0.10"), (0.71, "0.71"), (0, "0"), (None, "–")]
+)
+def test_significant_digits(value, text):
+    assert significant(value) == text
+
+
+def test_p_values_and_durations():
+    assert [p_value(p) for p in (0.0123, 3e-5, None)] == ["0.012", "< 0.0001", "–"]
+    assert [duration(s) for s in (0.2149, 61, 7500, None)] == ["0.21 s", "1 min 1 s", "2 h 5 min", "–"]

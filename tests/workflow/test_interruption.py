@@ -1,0 +1,91 @@
+"""Killed jobs, full disks, checkpoints that do not fit."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from analysis import Analysis
+
+
+def errors(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("error: ")]
+
+
+def test_a_killed_training_resumes_to_the_same_bytes(finished: Analysis, analysis: Analysis):
+    shutil.rmtree(analysis.run)
+    shutil.rmtree(analysis.path / "results/report")
+    training = subprocess.Popen(
+        **analysis.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    state = analysis.run / "work/train/state.pt"
+    deadline = time.monotonic() + 200
+    while not state.exists() and training.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(training.pid, signal.SIGKILL)
+    training.wait()
+    assert state.exists()
+    assert not (analysis.run / "checkpoint.pt").exists()
+
+    analysis.make("--unlock")
+    analysis.make()
+    assert "resuming after" in (analysis.path / "logs/train/ecal/tiny/seed1.log").read_text()
+    for name in (
+        "regressor.pt",
+        "checkpoint.pt",
+        "history.csv",
+        "samples.h5",
+        "observables.h5",
+        "metrics.json",
+    ):
+        assert (analysis.run / name).read_bytes() == (finished.run / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("target", "limit_kB"),
+    [
+        ("results/ecal/data/train.h5", 100),
+        ("results/ecal/tiny/seed1/checkpoint.pt", 20),
+        ("results/ecal/tiny/seed1/samples.h5", 20),
+    ],
+    ids=["ingest", "train", "sample"],
+)
+def test_a_full_disk_is_one_error_and_leaves_no_result(analysis: Analysis, target: str, limit_kB: int):
+    folder = (analysis.path / target).parent
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    (analysis.path / target).unlink()
+
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_kB * 1024, limit_kB * 1024))
+
+    status, output = analysis.snakemake(target, preexec_fn=limit_file_size)
+    assert status != 0
+    (error,) = errors(output)
+    assert "File too large" in error
+    assert "Traceback" not in output
+    assert not (analysis.path / target).exists()
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_a_checkpoint_of_another_model_is_refused(analysis: Analysis):
+    shutil.copy(analysis.run / "regressor.pt", analysis.run / "checkpoint.pt")
+    status, output = analysis.snakemake("results/ecal/tiny/seed1/samples.h5")
+    assert status != 0
+    (error,) = errors(output)
+    assert "checkpoint.pt: checkpoint of a conditional_wgan regressor found" in error
+    assert not (analysis.run / "samples.h5").exists()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(analysis: Analysis):
+    config = analysis.config
+    config["models"]["tiny"]["channels"] = [8, 8, 8, 4]
+    analysis.configure(config)
+    status, output = analysis.snakemake("--rerun-triggers", "mtime", "--forcerun", "sample")
+    assert status != 0
+    (error,) = errors(output)
+    assert "checkpoint.pt: checkpoint of another model" in error
+    assert "channels" in error
+    assert not (analysis.run / "samples.h5").exists()

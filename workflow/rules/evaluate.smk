@@ -1,0 +1,33 @@
+# in:  observables of generated showers and of both parts of the full simulation, showers to draw, histories
+# out: metrics and figures
+
+
+rule evaluate:
+    input:
+        generated="results/{dataset}/{model}/seed{seed}/observables.h5",
+        reference="results/{dataset}/data/observables_test.h5",
+        independent="results/{dataset}/data/observables_train.h5",
+        generated_showers="results/{dataset}/{model}/seed{seed}/samples.h5",
+        reference_showers="results/{dataset}/data/test.h5",
+        regressor_history="results/{dataset}/{model}/seed{seed}/regressor_history.csv",
+        history="results/{dataset}/{model}/seed{seed}/history.csv",
+    output:
+        metrics="results/{dataset}/{model}/seed{seed}/metrics.json",
+        figure_directory=directory("results/{dataset}/{model}/seed{seed}/figures"),
+        record="results/{dataset}/{model}/seed{seed}/evaluate.json",
+    params:
+        settings=plain(CONFIG.evaluation),
+        figures=plain(CONFIG.figures),
+        label=lambda w: CONFIG.run(w.dataset, w.model).label,
+        code=code_digest("caloforge.evaluation"),
+    log:
+        "logs/evaluate/{dataset}/{model}/seed{seed}.log",
+    benchmark:
+        "logs/evaluate/{dataset}/{model}/seed{seed}.tsv"
+    conda:
+        "../../envs/caloforge.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,26 @@
+# in:  source files of a data set
+# out: canonical showers for training, validation and test
+
+
+rule ingest:
+    input:
+        files=lambda w: source_files(CONFIG.datasets[w.dataset]),
+    output:
+        train="results/{dataset}/data/train.h5",
+        val="results/{dataset}/data/val.h5",
+        test="results/{dataset}/data/test.h5",
+        record="results/{dataset}/data/ingest.json",
+    params:
+        settings=lambda w: plain(CONFIG.datasets[w.dataset]),
+        code=code_digest("caloforge.ingest"),
+    log:
+        "logs/ingest/{dataset}.log",
+    benchmark:
+        "logs/ingest/{dataset}.tsv"
+    conda:
+        "../../envs/caloforge.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=120,
+    script:
+        "../scripts/ingest.py"

@@ -1,0 +1,47 @@
+# in:  records, metrics and figures of every run
+# out: one page and one table
+
+RUNS = [
+    {
+        "dataset": run.dataset,
+        "model": run.model,
+        "seed": seed,
+        "label": run.label,
+        "data_directory": f"results/{run.dataset}/data",
+        "run_directory": f"results/{run.dataset}/{run.model}/seed{seed}",
+    }
+    for run in CONFIG.runs
+    for seed in run.seeds
+]
+FOLDERS = [run["run_directory"] for run in RUNS]
+
+
+rule report:
+    input:
+        ingest=expand(
+            "results/{dataset}/data/ingest.json", dataset=sorted({run.dataset for run in CONFIG.runs})
+        ),
+        regressor=expand("{folder}/regressor.json", folder=FOLDERS),
+        train=expand("{folder}/train.json", folder=FOLDERS),
+        sample=expand("{folder}/sample.json", folder=FOLDERS),
+        evaluate=expand("{folder}/evaluate.json", folder=FOLDERS),
+        metrics=expand("{folder}/metrics.json", folder=FOLDERS),
+        figures=expand("{folder}/figures", folder=FOLDERS),
+    output:
+        output="results/report/index.html",
+        summary="results/report/summary.csv",
+    params:
+        runs=RUNS,
+        title=CONFIG.report.title,
+        code=code_digest("caloforge.report"),
+    log:
+        "logs/report.log",
+    benchmark:
+        "logs/report.tsv"
+    conda:
+        "../../envs/caloforge.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,61 @@
+# in:  trained generator, preprocessing, test showers for their conditions
+# out: generated showers, one for every test shower or for the grid of a run
+
+
+rule sample:
+    input:
+        checkpoint="results/{dataset}/{model}/seed{seed}/checkpoint.pt",
+        preprocessing="results/{dataset}/{model}/preprocessing.json",
+        test="results/{dataset}/data/test.h5",
+    output:
+        output="results/{dataset}/{model}/seed{seed}/samples.h5",
+        record="results/{dataset}/{model}/seed{seed}/sample.json",
+    params:
+        model=lambda w: plain(CONFIG.models[w.model]),
+        settings=plain(CONFIG.sampling),
+        code=lambda w: code_digest(
+            "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
+        ),
+    log:
+        "logs/sample/{dataset}/{model}/seed{seed}.log",
+    benchmark:
+        "logs/sample/{dataset}/{model}/seed{seed}.tsv"
+    conda:
+        "../../envs/caloforge.yaml"
+    threads: CONFIG.sampling.threads
+    resources:
+        gpu=int(CONFIG.sampling.device != "cpu"),
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../scripts/sample.py"
+
+
+rule sample_grid:
+    input:
+        checkpoint="results/{dataset}/{model}/seed{seed}/checkpoint.pt",
+        preprocessing="results/{dataset}/{model}/preprocessing.json",
+        test="results/{dataset}/data/test.h5",
+    output:
+        output="results/{dataset}/{model}/seed{seed}/grid.h5",
+        record="results/{dataset}/{model}/seed{seed}/grid.json",
+    params:
+        model=lambda w: plain(CONFIG.models[w.model]),
+        settings=plain(CONFIG.sampling),
+        grid=lambda w: plain(CONFIG.run(w.dataset, w.model).grid),
+        code=lambda w: code_digest(
+            "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
+        ),
+    log:
+        "logs/sample_grid/{dataset}/{model}/seed{seed}.log",
+    benchmark:
+        "logs/sample_grid/{dataset}/{model}/seed{seed}.tsv"
+    conda:
+        "../../envs/caloforge.yaml"
+    threads: CONFIG.sampling.threads
+    resources:
+        gpu=int(CONFIG.sampling.device != "cpu"),
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../scripts/sample_grid.py"

@@ -1,0 +1,13 @@
+from caloforge.stage import paths, stage
+
+with stage(snakemake.log[0]):
+    from caloforge.config.project import ModelSettings
+    from caloforge.config.stages import SamplingSettings
+    from caloforge.sampling import sample
+
+    sample(
+        ModelSettings(**snakemake.params.model),
+        SamplingSettings(**snakemake.params.settings),
+        seed=int(snakemake.wildcards.seed),
+        **paths(snakemake.input, snakemake.output),
+    )
