@@ -33,7 +33,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         yield partial
         if final.is_dir() and partial.is_dir():
             shutil.rmtree(final)
-        os.replace(partial, final)
+        partial.replace(final)
     except BaseException as error:
         _remove(partial)
         refused = _storage_error(error)
@@ -60,7 +60,7 @@ def write_json(final: Path, content: Any) -> None:
 
 
 def _storage_error(error: BaseException | None) -> int | None:
-    """The error number of a refused write in the chain of exceptions; HDF5 hides it behind a failing close."""
+    """Error number of a refused write in a chain of exceptions; HDF5 hides it behind a failing close."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
             return error.errno

@@ -40,7 +40,7 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise CaloforgeError(f"{path}: no such file, expected a checkpoint of a {kind}")
     if not zipfile.is_zipfile(path):
-        raise CaloforgeError(f"{path}: not a checkpoint: not the zip archive that PyTorch writes, or cut short")
+        raise CaloforgeError(f"{path}: not a checkpoint: no zip archive as PyTorch writes it, or cut short")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:

@@ -21,7 +21,7 @@ from caloforge.metrics.distributions import bin_edges, compare
 from caloforge.observables.observable import Observable
 from caloforge.provenance import recorded
 from caloforge.seeds import derive_seed
-from caloforge.showers import ShowerFile, Showers
+from caloforge.showers import ShowerFile, Showers, read_out
 
 _BLOCK_SHOWERS = 10_000
 """Showers whose profiles are held in memory at a time."""
@@ -255,18 +255,16 @@ def _shower_figures(
     rows = spread_over_energies(full.incident_energy_GeV, displays)
     generated = _read_rows(generated_showers, rows)
     reference = _read_rows(reference_showers, rows)
-    for batch in (generated, reference):
-        batch.showers[batch.showers < full.readout_threshold_MeV] = 0
     px, py, pz = (reference.conditions[name] for name in ("px", "py", "pz"))
     yield _Drawn(
         "matched_showers.svg",
         "Showers",
         "Single showers",
         "Full simulation (top) and generated (bottom) for the same primaries. Above, the energy of the "
-        "primary and its angle to the normal of the face. White cells are below the readout threshold.",
+        "primary and its angle to the normal of the face. White cells are empty.",
         showers.matched_showers(
-            reference.showers,
-            generated.showers,
+            read_out(reference.showers, full.readout_threshold_MeV),
+            read_out(generated.showers, full.readout_threshold_MeV),
             reference.incident_energies[:, 0] / 1000,
             np.degrees(np.arctan2(np.hypot(px, py), pz)),
             layer,

@@ -64,10 +64,6 @@ class Preprocessing:
         energy = special.inv_boxcox(boxcox, self.power) * self.readout_threshold_MeV
         return np.where(filled, energy, 0).astype(np.float32)
 
-    def read_out(self, showers: np.ndarray) -> np.ndarray:
-        """Cell energies [MeV] as they are read out: 0 where at or below the readout threshold."""
-        return np.where(showers > self.readout_threshold_MeV, showers, 0)
-
     def network_inputs(self, batch: Showers) -> np.ndarray:
         """Standardised network inputs of the showers in `batch`: float32, shape (n, inputs)."""
         values = np.stack([_evaluate(expression, batch) for expression in self.inputs], axis=1)
@@ -169,11 +165,8 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ..
 def _evaluate(expression: str, batch: Showers) -> np.ndarray:
     """An input expression for every shower of `batch`: float64, shape (n,)."""
     values: Mapping[str, np.ndarray] = {"energy": batch.incident_energies[:, 0] / 1000, **batch.conditions}
-    operands = [
-        values[name].astype(np.float64) for name in re.findall(r"\w+", expression.removeprefix("log"))
-    ]
-    if expression.startswith("log("):
-        return np.log(operands[0])
-    if "/" in expression:
-        return operands[0] / operands[1]
-    return operands[0]
+    if argument := re.fullmatch(r"log\((\w+)\)", expression):
+        return np.log(values[argument[1]].astype(np.float64))
+    numerator, _, denominator = expression.partition("/")
+    value = values[numerator].astype(np.float64)
+    return value / values[denominator] if denominator else value

@@ -15,7 +15,7 @@ from typing import Any
 from caloforge.atomic import write_json
 from caloforge.errors import CaloforgeError
 
-_LIBRARIES = ("numpy", "scipy", "h5py", "uproot", "awkward", "torch", "hist", "mplhep", "matplotlib")
+_LIBRARIES = ("numpy", "scipy", "h5py", "uproot", "awkward", "torch", "mplhep", "matplotlib")
 
 
 def file_digest(path: Path) -> str:

@@ -141,13 +141,13 @@ def _grid_points(grid: GridSettings, reference: ShowerFile) -> Showers:
     columns = dict(zip(grid.values, np.repeat(points, grid.repeats, axis=0).T, strict=True))
     missing = [name for name in reference.units if name not in columns]
     if missing:
-        raise CaloforgeError(f"sampling.grid.values: no {', '.join(missing)}, expected every condition")
+        raise CaloforgeError(f"grid.values: no {', '.join(missing)}, expected every condition")
     if "energy" in columns:
         energy_GeV = columns["energy"]
     elif {"px", "py", "pz"} <= columns.keys():
         energy_GeV = np.linalg.norm([columns[name] for name in ("px", "py", "pz")], axis=0)
     else:
-        raise CaloforgeError("sampling.grid.values: no energy [GeV], expected it beside the conditions")
+        raise CaloforgeError("grid.values: no energy [GeV], expected it beside the conditions")
     n = len(energy_GeV)
     return Showers(
         np.empty((n, 0), np.float32),

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,9 +58,10 @@ class Showers:
             self.event[rows],
         )
 
-    def condition_matrix(self) -> np.ndarray:
-        """The conditions as columns, in the order of the file: float32, shape (n, number of conditions)."""
-        return np.stack(list(self.conditions.values()), axis=1)
+
+def read_out(energies_MeV: np.ndarray, readout_threshold_MeV: float) -> np.ndarray:
+    """Cell energies as the electronics report them: 0 where at or below the readout threshold."""
+    return np.where(energies_MeV > readout_threshold_MeV, energies_MeV, 0)
 
 
 @dataclass
@@ -67,7 +69,7 @@ class ShowerWriter:
     """Append batches of showers to a new canonical file; the caller makes the write atomic.
 
     Batches are gathered and written in whole chunks, so that the bytes of the file depend on its showers
-    alone and not on the batches they came in.
+    alone and not on the batches they came in. A thread compresses full chunks while the next batch is made.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ class ShowerWriter:
     geometry
         Of the showers.
     units
-        Condition name to unit, in the order that `condition_matrix` will have.
+        Condition name to unit, in the order of the file.
     attributes
         Further text attributes of the file, such as the digests of its sources.
     """
@@ -91,8 +93,10 @@ class ShowerWriter:
         self._rows = self._chunk * CHUNKS_AT_A_TIME
         self._datasets: dict[str, h5py.Dataset] = {}
         self._waiting: dict[str, np.ndarray] = {}
+        self._deflated: list[Future[bytes]] = []
         with ExitStack() as stack:
             self._file = stack.enter_context(create_hdf5(self.path))
+            self._thread = stack.enter_context(ThreadPoolExecutor(1))
             self._file.attrs.update(
                 schema_version=SCHEMA_VERSION, geometry=self.geometry.model_dump_json(), **self.attributes
             )
@@ -122,6 +126,7 @@ class ShowerWriter:
                 self._waiting[name][start : start + count] = values[taken : taken + count]
             taken += count
             self.n += count
+            self._deflate((start + count) // self._chunk)
             if start + count == self._rows:
                 self._write(self._rows)
 
@@ -132,20 +137,24 @@ class ShowerWriter:
             if kind is None and self.n % self._rows:
                 self._write(self.n % self._rows)
 
+    def _deflate(self, chunks: int) -> None:
+        """Let the thread compress the waiting chunks of showers up to number `chunks`."""
+        for number in range(len(self._deflated), chunks):
+            chunk = self._waiting["showers"][number * self._chunk : (number + 1) * self._chunk]
+            self._deflated.append(self._thread.submit(_deflate, chunk))
+
     def _write(self, rows: int) -> None:
         """Write the first `rows` waiting events, the last that were appended."""
+        self._waiting["showers"][rows:] = 0
+        self._deflate(-(-rows // self._chunk))
         start = self.n - rows
-        for name, values in self._waiting.items():
-            dataset = self._datasets[name]
+        for name, dataset in self._datasets.items():
             dataset.resize(self.n, axis=0)
             if name != "showers":
-                dataset[start:] = values[:rows]
-                continue
-            values[rows:] = 0
-            for first in range(0, rows, self._chunk):
-                dataset.id.write_direct_chunk(
-                    (start + first, 0), _deflate(values[first : first + self._chunk])
-                )
+                dataset[start:] = self._waiting[name][:rows]
+        for number, chunk in enumerate(self._deflated):
+            self._datasets["showers"].id.write_direct_chunk((start + number * self._chunk, 0), chunk.result())
+        self._deflated.clear()
 
     def _create(self, name: str, dtype: type, width: int | None = None, unit: str | None = None) -> None:
         shape = () if width is None else (width,)

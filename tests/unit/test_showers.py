@@ -9,7 +9,7 @@ import pytest
 
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry, Layer
-from caloforge.showers import CHUNK_BYTES, CHUNKS_AT_A_TIME, ShowerFile, Showers, ShowerWriter
+from caloforge.showers import CHUNK_BYTES, CHUNKS_AT_A_TIME, ShowerFile, Showers, ShowerWriter, read_out
 
 UNITS = {"pz": "GeV", "angle": "rad"}
 
@@ -90,13 +90,14 @@ def test_any_reader_of_gzip_reads_it(small):
         np.testing.assert_array_equal(cells[:10], random_showers(10, 12).showers)
 
 
-def test_selection_and_condition_matrix():
+def test_selection():
     showers = random_showers(6, 4)
     rows = np.array([True, False, True, False, False, True])
     assert_same(showers[rows], showers[np.array([0, 2, 5])])
-    np.testing.assert_array_equal(
-        showers.condition_matrix(), [[a, b] for a, b in zip(*showers.conditions.values(), strict=True)]
-    )
+
+
+def test_reading_out_empties_cells_up_to_the_threshold():
+    np.testing.assert_array_equal(read_out(np.array([[0, 0.4], [0.5, 0.6]]), 0.5), [[0, 0], [0, 0.6]])
 
 
 def test_attributes_stand_in_the_file(tmp_path):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,8 @@ def ingest(
 ) -> None:
     """Turn the source files of a data set into canonical shower files for training, validation and test.
 
-    The files are read in batches by a thread while the batch before is checked and written, so that memory
-    does not grow with the data. Which split an event goes to depends on its number alone; within a split,
-    events keep the order of the files.
+    The files are read in batches, so that memory does not grow with the data. Which split an event goes to
+    depends on its number alone; within a split, events keep the order of the files.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _convert(
             )
             for split, path in outputs.items()
         ]
-        for batch in _ahead(_batches(files, settings)):
+        for batch in _ahead(chain.from_iterable(read(file, settings) for file in files)):
             if batch.first_entry == 0:
                 sources.append(batch.source)
             survey.add(batch)
@@ -122,13 +122,8 @@ def _convert(
     }
 
 
-def _batches(files: list[Path], settings: DatasetSettings) -> Iterator[Batch]:
-    for file in files:
-        yield from read(file, settings)
-
-
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; while one is used, a thread prepares the next."""
+    """The same batches; a thread reads the next one while one is used."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, batches, None)
         while (batch := upcoming.result()) is not None:

@@ -11,7 +11,7 @@ from caloforge.errors import CaloforgeError
 from caloforge.observables import image
 from caloforge.observables.observable import Observable, Profile
 from caloforge.provenance import recorded
-from caloforge.showers import ShowerFile, Showers
+from caloforge.showers import ShowerFile, Showers, read_out
 from caloforge.units import unit_factor
 
 __all__ = ["Observable", "Profile", "observe"]
@@ -23,14 +23,14 @@ BLOCK_CELLS = 1 << 19
 def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record: Path) -> None:
     """Compute every observable of every shower of a file, block by block.
 
-    Cells below the readout threshold count as zero, in full simulation and generated showers alike.
+    Cells at or below the readout threshold count as zero, in full simulation and generated showers alike.
 
     Parameters
     ----------
     showers
         Canonical shower file.
     readout_threshold_MeV
-        Smallest cell energy that is read out [MeV].
+        Cells must be above it to be read out [MeV].
     output
         File to write (HDF5): `scalars/<name>` float32 (N,) with the attributes of `Observable`,
         `profiles/<name>` float32 (N, K) with those of `Profile`, `mean_shower` float64 (V,) [MeV],
@@ -62,7 +62,7 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
         summed_MeV = np.zeros(source.geometry.n_cells)
         done = 0
         for block in source.blocks(max(1, BLOCK_CELLS // source.geometry.n_cells)):
-            batch = _read_out(block, source, readout_threshold_MeV)
+            batch = _as_observed(block, source, readout_threshold_MeV)
             values = image.compute(batch, source.geometry)
             values |= {"incident_energy_GeV": batch.incident_energies[:, 0] / 1000, "event": batch.event}
             for name, column in columns.items():
@@ -95,8 +95,8 @@ def _create(
     return columns
 
 
-def _read_out(block: Showers, source: ShowerFile, readout_threshold_MeV: float) -> Showers:
-    """Set cells below the threshold to zero and bring the conditions to the units of the observables."""
+def _as_observed(block: Showers, source: ShowerFile, readout_threshold_MeV: float) -> Showers:
+    """Empty cells up to the threshold, and bring the conditions to the units of the observables."""
     try:
         conditions = {
             name: block.conditions[name] * np.float32(unit_factor(source.units[name], unit))
@@ -110,7 +110,7 @@ def _read_out(block: Showers, source: ShowerFile, readout_threshold_MeV: float) 
     _require(
         np.isfinite(list(conditions.values())).all(axis=0), block, source, "a condition that is not finite"
     )
-    kept_MeV = np.where(block.showers < readout_threshold_MeV, 0, block.showers)
+    kept_MeV = read_out(block.showers, readout_threshold_MeV)
     return Showers(kept_MeV, block.incident_energies, conditions, block.event)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from caloforge.models.family import Family
 from caloforge.observables import image
 from caloforge.preprocessing import Preprocessing
-from caloforge.showers import ShowerFile, Showers
+from caloforge.showers import ShowerFile, Showers, read_out
 
 _SHOWERS = 2000
 
@@ -28,7 +28,7 @@ class ShowerValidation:
             self.real = file.read(0, min(len(file), _SHOWERS))
         self.preprocessing, self.seed = preprocessing, seed
         self.inputs = torch.from_numpy(preprocessing.network_inputs(self.real))
-        self.expected = self._observables(preprocessing.read_out(self.real.showers))
+        self.expected = self._observables(read_out(self.real.showers, preprocessing.readout_threshold_MeV))
 
     def __call__(self, model: Family) -> float:
         """Score the model; it must be in evaluation mode."""

@@ -10,15 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caloforge.models.conditional_wgan.settings import COARSEST_SIDE, finest_side
 from caloforge.models.upsampling import UpsampleConv2d
-
-COARSEST_SIDE = 4
-"""Side of the coarsest map in cells; every further level doubles it."""
-
-
-def finest_side(levels: int) -> int:
-    """Side in cells of the finest map of a network with `levels` levels."""
-    return COARSEST_SIDE * 2 ** (levels - 1)
 
 
 class Generator(nn.Module):
