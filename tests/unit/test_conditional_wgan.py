@@ -171,3 +171,17 @@ def test_energy_score_is_lowest_for_the_right_spread():
     right = energy_score(x, first, second)
     for scale, shift in ((0.0, 0.0), (0.8, 0.0), (1.2, 0.0), (1.0, 0.2)):
         assert energy_score(x, scale * first + shift, scale * second + shift) > right + 0.002
+
+
+def test_a_penalty_at_every_other_step_weighs_double():
+    """The first step of interval 2 and weight 10 is that of interval 1 and weight 20; the second has none."""
+    images, inputs = spots(8)
+    every, other = (
+        model(penalty_interval=1, gradient_penalty=20),
+        model(penalty_interval=2, gradient_penalty=10),
+    )
+    for wgan in (every, other):
+        wgan.training_step(0, images, inputs, wgan.optimisers(), torch.Generator().manual_seed(1))
+    torch.testing.assert_close(other.critic.state_dict(), every.critic.state_dict())
+    losses = other.training_step(1, images, inputs, other.optimisers(), torch.Generator().manual_seed(1))
+    assert "gradient_penalty" not in losses

@@ -8,6 +8,7 @@ import numpy as np
 
 from caloforge.atomic import atomic_path
 from caloforge.errors import CaloforgeError
+from caloforge.hdf5 import create_hdf5
 from caloforge.observables import image
 from caloforge.observables.observable import Observable, Profile
 from caloforge.provenance import recorded
@@ -53,7 +54,7 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
             settings={"readout_threshold_MeV": readout_threshold_MeV},
         ),
         atomic_path(output) as partial,
-        h5py.File(partial, "w") as target,
+        create_hdf5(partial) as target,
     ):
         image.require_image(source)
         if not len(source):

@@ -40,6 +40,11 @@ class ConditionalWGANSettings(Settings):
     )
     critic_steps: PositiveInt = Field(default=5, description="critic updates per generator update")
     gradient_penalty: PositiveFloat = Field(default=10, description="weight of the gradient penalty")
+    penalty_interval: PositiveInt = Field(
+        default=1,
+        description="critic updates per gradient penalty, which then weighs as much more: lazy "
+        "regularisation, T. Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020)",
+    )
     condition_weight: NonNegativeFloat = Field(
         default=10,
         description="weight of the distance between conditions reconstructed from generated and real showers",
