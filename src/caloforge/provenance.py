@@ -67,10 +67,13 @@ def recorded(
 def code_version() -> dict[str, Any]:
     """Version of caloforge and, in a git checkout, the commit and whether files differ from it."""
     version: dict[str, Any] = {"caloforge": metadata.version("caloforge"), "commit": None, "modified": None}
-    commit = _git("rev-parse", "HEAD")
-    if commit is not None:
-        version |= {"commit": commit, "modified": bool(_git("status", "--porcelain", "--untracked-files=no"))}
-    return version
+    try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+modified")
+    except (OSError, subprocess.SubprocessError):
+        return version
+    commit, _, modified = described.partition("+")
+    return version | {"commit": commit, "modified": bool(modified)}
 
 
 @cache
@@ -82,20 +85,9 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _git(*arguments: str) -> str | None:
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
-        inside = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", "provenance.py"],
-            capture_output=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if inside.returncode == 0 else None
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def _cpu_count() -> int:
