@@ -35,7 +35,7 @@ def losses(epoch: np.ndarray, values: Mapping[str, np.ndarray]) -> Figure:
 
 
 def validation(epoch: np.ndarray, metric: np.ndarray) -> Figure:
-    """The validation metric (lower is better) against the epoch, with the best one marked.
+    """The validation score (lower is better) against the epoch, with the best one marked.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def validation(epoch: np.ndarray, metric: np.ndarray) -> Figure:
     axes.plot(epoch[best], metric[best], "o", color=MARKED, label=f"Best: epoch {epoch[best]:.0f}")
     _choose_scale(axes, metric)
     axes.set_xlabel("Epoch")
-    axes.set_ylabel("Validation metric")
+    axes.set_ylabel("Validation score")
     axes.legend()
     return figure
 
