@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import awkward as ak
@@ -45,12 +46,24 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive showers of a file, the first of which is entry `first_entry` of its tree."""
+    """Consecutive entries of a file, the first of which is entry `first_entry` of its tree."""
 
     source: SourceFile
     tree: str
     first_entry: int
-    showers: Showers
+    entries: "_Entries"
+
+    @cached_property
+    def showers(self) -> Showers:
+        """The entries as showers; every hit and every scalar is checked when they are first asked for.
+
+        Raises
+        ------
+        CaloforgeError
+            Naming file, tree, branch, entry and event: lists disagree in length, a cell is outside the
+            geometry or listed twice, or a number is not physical.
+        """
+        return self.entries.showers()
 
     def place(self, row: int) -> str:
         """Where a shower of the batch comes from, for messages."""
@@ -84,19 +97,18 @@ def check_header(path: Path) -> None:
 
 
 def read(path: Path, settings: DatasetSettings) -> Iterator[Batch]:
-    """Read the showers of a ROOT file in batches and check every hit and every scalar.
+    """Read a ROOT file in batches.
 
     Raises
     ------
     CaloforgeError
-        Naming the file and, as far as they apply, tree, branch, entry and event: the file is damaged, the
-        tree or a branch is missing or of the wrong type, the tree is empty or disagrees with the metadata,
-        lists disagree in length, a cell is outside the geometry or listed twice, or a number is not physical.
+        Naming the file and, as far as they apply, tree and branch: the file is damaged, the tree or a
+        branch is missing or of the wrong type, or the tree is empty or disagrees with the metadata.
     """
     first_entry = 0
     for source, arrays in _arrays(path, settings):
         entries = _Entries(f"{path}: tree {settings.source.tree}", first_entry, arrays, settings)
-        yield Batch(source, settings.source.tree, first_entry, entries.showers())
+        yield Batch(source, settings.source.tree, first_entry, entries)
         first_entry += len(arrays)
 
 
