@@ -25,14 +25,14 @@ class ConditionalWGAN(Family):
     with respect to the whole image, through R, at random points between x and G) and the generator
     minimises
 
-        -E[D(G, R(G), c)] + condition_weight * S(R, L) + perceptual_weight * S(phi)
+        -E[D(G, R(G), c)] + condition_weight * S(R) + perceptual_weight * S(phi)
 
-    where L is the visible energy, phi are the activations of the coarsest level of R, and S compares
-    generated and real showers of the same conditions (see `energy_score`). The paper states the regressor,
-    the perceptual loss and the penalty, but not how they are combined. A plain distance between R(G) and c,
-    or between the features of G and x (J. Johnson et al., Perceptual Losses for Real-Time Style Transfer
-    and Super-Resolution, 2016, equation 2), is smallest when all showers of the same conditions look the
-    same to R; the energy score is smallest when they fluctuate as real showers do.
+    where phi are the activations of the coarsest level of R, and S compares what R sees in generated and real
+    showers of the same conditions (see `energy_score`). The paper states the regressor, the perceptual loss
+    and the penalty, but not how they are combined. A plain distance between R(G) and c, or between the
+    features of G and x (J. Johnson et al., Perceptual Losses for Real-Time Style Transfer and
+    Super-Resolution, 2016, equation 2), is smallest when all showers of the same conditions look the same
+    to R; the energy score is smallest when they fluctuate as real showers do.
     """
 
     def __init__(
@@ -121,14 +121,11 @@ class ConditionalWGAN(Family):
         twice = torch.cat([inputs, inputs])
         with mixed_precision(self.settings.training, real.device):
             fake = self._fake(twice, rng)
-            reconstructed, log_energy, features = self.regressor.features(fake)
+            reconstructed, features = self.regressor.features(fake)
             adversarial = -self.critic(fake, reconstructed, twice).float().mean()
             with torch.no_grad():
-                real_reconstructed, real_log_energy, real_features = self.regressor.features(real)
-        condition = energy_score(
-            torch.cat([real_reconstructed, real_log_energy], dim=1),
-            *torch.cat([reconstructed, log_energy], dim=1).chunk(2),
-        )
+                real_reconstructed, real_features = self.regressor.features(real)
+        condition = energy_score(real_reconstructed, *reconstructed.chunk(2))
         perceptual = energy_score(real_features, *features.chunk(2))
         total = (
             adversarial

@@ -97,10 +97,10 @@ class Regressor(nn.Module):
         """Reconstructed inputs."""
         return self.head(self.body(images))
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstructed inputs, visible energy (B, 1), and the activations (B, width - 1) beside it."""
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstructed inputs, and the features (B, width) that they are read from."""
         features = self.body(images)
-        return self.head(features), features[:, -1:], features[:, :-1]
+        return self.head(features), features
 
 
 class Critic(nn.Module):

@@ -47,8 +47,7 @@ class ConditionalWGANSettings(Settings):
     )
     condition_weight: NonNegativeFloat = Field(
         default=10,
-        description="weight of the distance between generated and real showers in reconstructed conditions "
-        "and visible energy",
+        description="weight of the distance between conditions reconstructed from generated and real showers",
     )
     perceptual_weight: NonNegativeFloat = Field(
         default=1,
