@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,9 +38,6 @@ class Preprocessing:
         Box-Cox power, between 0 and 1.
     scale
         Root mean square of the transformed non-empty cells of the training set.
-    log_energy_mean, log_energy_std
-        Of ln(1 + energy above the threshold / threshold) over the training set, where the energy above the
-        threshold is summed over the cells of a shower: a smooth measure of the visible energy.
     inputs
         Network inputs in order: a condition, a ratio `a/b` of two or a logarithm `log(a)`; `energy` is the
         incident energy [GeV].
@@ -51,8 +48,6 @@ class Preprocessing:
     readout_threshold_MeV: float
     power: float
     scale: float
-    log_energy_mean: float
-    log_energy_std: float
     inputs: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -71,7 +66,7 @@ class Preprocessing:
 
     def network_inputs(self, batch: Showers) -> np.ndarray:
         """Standardised network inputs of the showers in `batch`: float32, shape (n, inputs)."""
-        values = _columns(self.inputs, batch)
+        values = np.stack([_evaluate(expression, batch) for expression in self.inputs], axis=1)
         return ((values - self.mean) / self.std).astype(np.float32)
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,21 +112,11 @@ def fit_preprocessing(
         ratio = _non_empty_cells(file, readout_threshold_MeV) / readout_threshold_MeV
         power = _likely_power(ratio) if settings.power == "fit" else settings.power
         inputs = settings.inputs or tuple(file.units)
-        mean, std = _moments(file, lambda block: _columns(inputs, block))
-        for name, centre, spread in zip(inputs, mean, std, strict=True):
-            if not spread > 1e-6 * abs(centre):
-                raise CaloforgeError(
-                    f"{train}: the input {name} is the same for every shower, expected it to vary"
-                )
-        (log_energy_mean,), (log_energy_std,) = _moments(
-            file, lambda block: _log_energy(block.showers, readout_threshold_MeV)[:, None]
-        )
+        mean, std = _moments(file, inputs)
         preprocessing = Preprocessing(
             readout_threshold_MeV=readout_threshold_MeV,
             power=power,
             scale=float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2))),
-            log_energy_mean=log_energy_mean,
-            log_energy_std=log_energy_std,
             inputs=inputs,
             mean=mean,
             std=std,
@@ -160,28 +145,21 @@ def _likely_power(ratio: np.ndarray) -> float:
     return round(float(fit.x), 4)
 
 
-def _moments(
-    file: ShowerFile, values_of: Callable[[Showers], np.ndarray]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation over the file of the columns that `values_of` makes of a block."""
-    total, squares = 0.0, 0.0
+def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each input over the file."""
+    total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
     for block in file.blocks(_BLOCK_EVENTS):
-        values = values_of(block)
+        values = np.stack([_evaluate(expression, block) for expression in inputs], axis=1)
         total += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
     mean = total / len(file)
     std = np.sqrt(np.maximum(squares / len(file) - mean**2, 0))
+    for name, centre, spread in zip(inputs, mean, std, strict=True):
+        if not spread > 1e-6 * abs(centre):
+            raise CaloforgeError(
+                f"{file.path}: the input {name} is the same for every shower, expected it to vary"
+            )
     return tuple(map(float, mean)), tuple(map(float, std))
-
-
-def _log_energy(showers: np.ndarray, readout_threshold_MeV: float) -> np.ndarray:
-    """ln(1 + energy above the threshold / threshold), summed over cells: float64, shape (n,)."""
-    above = np.maximum(showers.astype(np.float64) / readout_threshold_MeV - 1, 0)
-    return np.log1p(above.sum(axis=1))
-
-
-def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:
-    return np.stack([_evaluate(expression, batch) for expression in inputs], axis=1)
 
 
 def _evaluate(expression: str, batch: Showers) -> np.ndarray:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from caloforge.config.stages import TrainingSettings
 from caloforge.geometry import Geometry
-from caloforge.preprocessing import Preprocessing
 
 
 class Trainable(nn.Module, ABC):
@@ -59,7 +58,8 @@ class Family(Trainable):
     """A generative model of showers.
 
     A family is a package `caloforge.models.<name>` with its settings in `settings.py` and, in `family.py`,
-    its class under the name `FAMILY`, made from its settings, the geometry and the preprocessing.
+    its class under the name `FAMILY`, made from its settings, the geometry and the number of network
+    inputs.
     """
 
     def adopt(self, pretrained: Path) -> None:
@@ -71,10 +71,10 @@ class Family(Trainable):
         """Preprocessed showers, shape (B, V), for preprocessed conditions of shape (B, number of inputs)."""
 
 
-def build(settings: Any, geometry: Geometry, preprocessing: Preprocessing) -> Family:
+def build(settings: Any, geometry: Geometry, n_inputs: int) -> Family:
     """The model that `settings`, with its field `family`, describes."""
     module = importlib.import_module(f"caloforge.models.{settings.family}.family")
-    return module.FAMILY(settings, geometry, preprocessing)
+    return module.FAMILY(settings, geometry, n_inputs)
 
 
 def mixed_precision(settings: TrainingSettings, device: torch.device) -> torch.autocast:

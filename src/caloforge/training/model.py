@@ -52,8 +52,8 @@ def train_model(
     transforms = Preprocessing.load(preprocessing)
     validation = ShowerValidation(val, transforms, seed=derive_seed(seed, "validation"))
 
-    def make(geometry: Geometry, transforms: Preprocessing) -> Family:
-        model = build(settings, geometry, transforms)
+    def make(geometry: Geometry, n_inputs: int) -> Family:
+        model = build(settings, geometry, n_inputs)
         if regressor:
             model.adopt(regressor)
         return model

@@ -27,7 +27,7 @@ Network = TypeVar("Network", bound=Trainable)
 
 
 def run_training(
-    make: Callable[[Geometry, Preprocessing], Network],
+    make: Callable[[Geometry, int], Network],
     validation: Callable[[Network], Callable[[], float]],
     *,
     stage: str,
@@ -47,7 +47,7 @@ def run_training(
     Parameters
     ----------
     make
-        Makes the network from the geometry and the preprocessing.
+        Makes the network from the geometry and the number of network inputs.
     validation
         Makes the validation score of a network.
     stage, kind
@@ -64,7 +64,7 @@ def run_training(
         device = _prepare_torch(training)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, stage, "weights"))
-            network = make(geometry, transforms).to(device)
+            network = make(geometry, len(transforms.inputs)).to(device)
         identity = _digest(
             {
                 "settings": settings,

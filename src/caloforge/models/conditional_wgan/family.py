@@ -11,7 +11,6 @@ from caloforge.models.conditional_wgan import regressor
 from caloforge.models.conditional_wgan.networks import Critic, Generator, Regressor
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
 from caloforge.models.family import Family, mixed_precision
-from caloforge.preprocessing import Preprocessing
 
 
 class ConditionalWGAN(Family):
@@ -35,16 +34,13 @@ class ConditionalWGAN(Family):
     to R; the energy score is smallest when they fluctuate as real showers do.
     """
 
-    def __init__(
-        self, settings: ConditionalWGANSettings, geometry: Geometry, preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, settings: ConditionalWGANSettings, geometry: Geometry, n_inputs: int) -> None:
         super().__init__()
         self.settings = settings
         self.image = geometry.layers[0].shape
-        self.generator = Generator(settings.noise, len(preprocessing.inputs), settings.channels, self.image)
-        self.critic = Critic(settings.channels[::-1], self.image, preprocessing)
-        self.regressor = Regressor(settings.regressor.channels, self.image, preprocessing)
-        self.regressor.requires_grad_(False)
+        self.generator = Generator(settings.noise, n_inputs, settings.channels, self.image)
+        self.critic = Critic(settings.channels[::-1], n_inputs, self.image)
+        self.regressor = Regressor(settings.regressor.channels, n_inputs, self.image).requires_grad_(False)
 
     def adopt(self, pretrained: Path) -> None:
         content = checkpoint.load(pretrained, regressor.KIND)

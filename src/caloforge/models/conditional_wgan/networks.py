@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caloforge.models.conditional_wgan.settings import COARSEST_SIDE, finest_side
-from caloforge.models.energy import LogEnergy
 from caloforge.models.upsampling import UpsampleConv2d
-from caloforge.preprocessing import Preprocessing
 
 
 class Generator(nn.Module):
@@ -53,14 +51,10 @@ class Generator(nn.Module):
 class _Body(nn.Module):
     """The generator mirrored: an image, padded to the finest map, down to the flattened coarsest map.
 
-    Beside the map stands the logarithm of the visible energy, which is ours.
-
     Shapes: (B, *image) to (B, width).
     """
 
-    def __init__(
-        self, channels: tuple[int, ...], image: tuple[int, int], preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...], image: tuple[int, int]) -> None:
         super().__init__()
         side = finest_side(len(channels))
         self.padding = _centred_padding(image, side)
@@ -68,15 +62,14 @@ class _Body(nn.Module):
         self.levels = nn.ModuleList(
             nn.Conv2d(narrow, wide, 3, stride=2, padding=1) for narrow, wide in pairwise(channels)
         )
-        self.log_energy = LogEnergy(preprocessing)
-        self.width = channels[-1] * COARSEST_SIDE**2 + 1
+        self.width = channels[-1] * COARSEST_SIDE**2
 
     def forward(self, images: Tensor) -> Tensor:
-        """Flattened activations of the coarsest level, and the visible energy."""
+        """Flattened activations of the coarsest level."""
         maps = functional.leaky_relu(self.first(functional.pad(images, self.padding)[:, None]), 0.2)
         for level in self.levels:
             maps = functional.leaky_relu(level(maps), 0.2)
-        return torch.cat([maps.flatten(1), self.log_energy(images).to(maps.dtype)], dim=1)
+        return maps.flatten(1)
 
 
 class Regressor(nn.Module):
@@ -85,12 +78,9 @@ class Regressor(nn.Module):
     Shapes: (B, *image) to (B, n_inputs).
     """
 
-    def __init__(
-        self, channels: tuple[int, ...], image: tuple[int, int], preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...], n_inputs: int, image: tuple[int, int]) -> None:
         super().__init__()
-        n_inputs = len(preprocessing.inputs)
-        self.body = _Body(channels, image, preprocessing)
+        self.body = _Body(channels, image)
         self.head = nn.Linear(self.body.width, n_inputs)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -109,12 +99,9 @@ class Critic(nn.Module):
     Shapes: images (B, *image), reconstructed (B, n_inputs), inputs (B, n_inputs) to scores (B,).
     """
 
-    def __init__(
-        self, channels: tuple[int, ...], image: tuple[int, int], preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...], n_inputs: int, image: tuple[int, int]) -> None:
         super().__init__()
-        n_inputs = len(preprocessing.inputs)
-        self.body = _Body(channels, image, preprocessing)
+        self.body = _Body(channels, image)
         self.head = nn.Sequential(
             nn.Linear(self.body.width + 2 * n_inputs, channels[-1]),
             nn.LeakyReLU(0.2),

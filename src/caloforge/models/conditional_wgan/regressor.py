@@ -8,7 +8,6 @@ from caloforge.geometry import Geometry
 from caloforge.models.conditional_wgan.networks import Regressor
 from caloforge.models.conditional_wgan.settings import RegressorSettings
 from caloforge.models.family import Trainable, mixed_precision
-from caloforge.preprocessing import Preprocessing
 
 KIND = "conditional_wgan regressor"
 
@@ -16,10 +15,10 @@ KIND = "conditional_wgan regressor"
 class RegressorTraining(Trainable):
     """Supervised training of the regressor on the mean squared error of the standardised inputs."""
 
-    def __init__(self, settings: RegressorSettings, geometry: Geometry, preprocessing: Preprocessing) -> None:
+    def __init__(self, settings: RegressorSettings, geometry: Geometry, n_inputs: int) -> None:
         super().__init__()
         self.settings = settings
-        self.regressor = Regressor(settings.channels, geometry.layers[0].shape, preprocessing)
+        self.regressor = Regressor(settings.channels, n_inputs, geometry.layers[0].shape)
         self.image = geometry.layers[0].shape
 
     @property
