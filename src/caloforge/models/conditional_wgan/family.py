@@ -141,11 +141,10 @@ class ConditionalWGAN(Family):
 def energy_score(real: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """How far generated vectors are from real ones, given the conditions they share.
 
-    E|Y - x| - E|Y - Y'| / 2 for real x and independent generated Y, Y' of the same conditions, component by
-    component and averaged: the continuous ranked probability score, strictly proper, lowest in expectation
-    when each component of Y is distributed like that of x for every value of the conditions (T. Gneiting and
-    A. E. Raftery, Strictly Proper Scoring Rules, Prediction, and Estimation, J. Am. Stat. Assoc. 102 (2007)
-    359, equation 21). A norm over all components would let those that fluctuate most hide the others.
+    E|Y - x| - E|Y - Y'| / 2 for real x and independent generated Y, Y' of the same conditions, with the
+    root mean square over components as the norm: a strictly proper score, lowest in expectation when Y is
+    distributed like x for every value of the conditions (T. Gneiting and A. E. Raftery, Strictly Proper
+    Scoring Rules, Prediction, and Estimation, J. Am. Stat. Assoc. 102 (2007) 359, equation 22).
 
     Parameters
     ----------
@@ -154,7 +153,7 @@ def energy_score(real: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
-        return (a.float() - b.float()).abs().mean()
+        return ((a.float() - b.float()).square().mean(dim=1) + 1e-12).sqrt().mean()
 
     return (distance(first, real) + distance(second, real) - distance(first, second)) / 2
 
