@@ -19,6 +19,7 @@ rule ingest:
         "logs/ingest/{dataset}.tsv"
     conda:
         "../../envs/caloforge.yaml"
+    threads: 2
     resources:
         mem_mb=1500,
         runtime=120,
