@@ -23,10 +23,15 @@ def save(path: Path, content: dict[str, Any]) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in content["weights"].items()
     }
-    buffer = io.BytesIO()
-    torch.save(content | {"weights": weights}, buffer)
+    write(path, content | {"weights": weights})
+
+
+def write(path: Path, content: Any) -> None:
+    """Write tensors and plain data atomically."""
+    buffer = io.BytesIO()  # torch.save to a path hides why a write is refused
+    torch.save(content, buffer)
     with atomic_path(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+        partial.write_bytes(buffer.getbuffer())
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:

@@ -5,6 +5,11 @@ import torch
 from caloforge.errors import CaloforgeError
 
 
+def device_name(device: torch.device) -> str:
+    """What the device is called in records: cpu, or the model of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def choose_device(wanted: str) -> torch.device:
     """The device that `wanted` (auto, cpu or cuda) means here.
 

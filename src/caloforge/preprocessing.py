@@ -66,7 +66,7 @@ class Preprocessing:
 
     def network_inputs(self, batch: Showers) -> np.ndarray:
         """Standardised network inputs of the showers in `batch`: float32, shape (n, inputs)."""
-        values = np.stack([_evaluate(expression, batch) for expression in self.inputs], axis=1)
+        values = _columns(self.inputs, batch)
         return ((values - self.mean) / self.std).astype(np.float32)
 
     def as_dict(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ..
     """Mean and standard deviation of each input over the file."""
     total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
     for block in file.blocks(_BLOCK_EVENTS):
-        values = np.stack([_evaluate(expression, block) for expression in inputs], axis=1)
+        values = _columns(inputs, block)
         total += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
     mean = total / len(file)
@@ -160,6 +160,11 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ..
                 f"{file.path}: the input {name} is the same for every shower, expected it to vary"
             )
     return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:
+    """The input expressions for every shower of `batch`: float64, shape (n, inputs)."""
+    return np.stack([_evaluate(expression, batch) for expression in inputs], axis=1)
 
 
 def _evaluate(expression: str, batch: Showers) -> np.ndarray:

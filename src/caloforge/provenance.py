@@ -44,7 +44,8 @@ def recorded(
 ) -> Iterator[dict[str, Any]]:
     """Time a stage and, when it ends well, write its record to `path` (JSON).
 
-    Yields a dict for what only the stage knows, such as the device; its entries join the record.
+    Yields the record: its `inputs` already hold the digest of each input by its path, and the stage adds what
+    only it knows, such as the device.
     """
     wall, cpu = time.monotonic(), time.process_time()
     record: dict[str, Any] = {
@@ -56,9 +57,7 @@ def recorded(
         "libraries": library_versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": _cpu_count()},
     }
-    extra: dict[str, Any] = {}
-    yield extra
-    record |= extra
+    yield record
     record["time_s"] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     write_json(path, record)
 

@@ -11,7 +11,7 @@ import torch
 from caloforge import checkpoint as checkpoints
 from caloforge.atomic import atomic_path
 from caloforge.config.stages import GridSettings, SamplingSettings
-from caloforge.devices import choose_device
+from caloforge.devices import choose_device, device_name
 from caloforge.errors import CaloforgeError
 from caloforge.models.family import Family, build
 from caloforge.preprocessing import Preprocessing
@@ -91,7 +91,7 @@ def sample(
                 writer.append(Showers(showers, portion.incident_energies, portion.conditions, portion.event))
                 progress.update(writer.n, {})
         facts |= {
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "batch_size": settings.batch_size,
             "showers": total,

@@ -13,6 +13,7 @@ rule sample:
     params:
         model=lambda w: plain(CONFIG.models[w.model]),
         settings=plain(CONFIG.sampling),
+        grid=None,
         code=lambda w: code_digest(
             "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),
@@ -31,11 +32,7 @@ rule sample:
         "../scripts/sample.py"
 
 
-rule sample_grid:
-    input:
-        checkpoint="results/{dataset}/{model}/seed{seed}/checkpoint.pt",
-        preprocessing="results/{dataset}/{model}/preprocessing.json",
-        test="results/{dataset}/data/test.h5",
+use rule sample as sample_grid with:
     output:
         output="results/{dataset}/{model}/seed{seed}/grid.h5",
         record="results/{dataset}/{model}/seed{seed}/grid.json",
@@ -50,12 +47,3 @@ rule sample_grid:
         "logs/sample_grid/{dataset}/{model}/seed{seed}.log",
     benchmark:
         "logs/sample_grid/{dataset}/{model}/seed{seed}.tsv"
-    conda:
-        "../../envs/caloforge.yaml"
-    threads: CONFIG.sampling.threads
-    resources:
-        gpu=int(CONFIG.sampling.device != "cpu"),
-        mem_mb=4000,
-        runtime=120,
-    script:
-        "../scripts/sample_grid.py"

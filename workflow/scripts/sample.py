@@ -2,12 +2,14 @@ from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
     from caloforge.config.project import ModelSettings
-    from caloforge.config.stages import SamplingSettings
+    from caloforge.config.stages import GridSettings, SamplingSettings
     from caloforge.sampling import sample
 
+    grid = snakemake.params.grid
     sample(
         ModelSettings(**snakemake.params.model),
         SamplingSettings(**snakemake.params.settings),
+        grid=grid and GridSettings(**grid),
         seed=int(snakemake.wildcards.seed),
         **paths(snakemake.input, snakemake.output),
     )

@@ -16,7 +16,7 @@ from caloforge.errors import CaloforgeError
 from caloforge.ingest.checks import Survey, duplicate
 from caloforge.ingest.root_cells import Batch, SourceFile, check_header, places, read
 from caloforge.ingest.split import SPLITS, assign
-from caloforge.provenance import file_digest, recorded
+from caloforge.provenance import recorded
 from caloforge.showers import ShowerWriter
 
 
@@ -60,8 +60,8 @@ def ingest(
         partial = [outputs.enter_context(atomic_path(path)) for path in (train, val, test)]
         with recorded(
             record, stage="ingest", inputs=files, settings=settings.model_dump(mode="json")
-        ) as extra:
-            extra |= _convert(settings, name, files, dict(zip(SPLITS, partial, strict=True)))
+        ) as facts:
+            facts |= _convert(settings, name, files, facts["inputs"], dict(zip(SPLITS, partial, strict=True)))
 
 
 def _check_files(name: str, files: list[Path]) -> None:
@@ -76,18 +76,22 @@ def _check_files(name: str, files: list[Path]) -> None:
 
 
 def _convert(
-    settings: DatasetSettings, name: str, files: list[Path], outputs: Mapping[str, Path]
+    settings: DatasetSettings,
+    name: str,
+    files: list[Path],
+    digests: Mapping[str, str],
+    outputs: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Write the canonical files and return what the record should say of them."""
     sources: list[SourceFile] = []
     survey = Survey(settings)
-    digests = json.dumps({file.name: file_digest(file) for file in files})
+    source = json.dumps({Path(file).name: digest for file, digest in digests.items()})
     units = {condition: branch.unit for condition, branch in settings.conditions.items()}
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
                 ShowerWriter(
-                    path, settings.geometry, units, {"dataset": name, "split": split, "source": digests}
+                    path, settings.geometry, units, {"dataset": name, "split": split, "source": source}
                 )
             )
             for split, path in outputs.items()

@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from caloforge.atomic import atomic_path, write_text
+from caloforge import checkpoint
+from caloforge.atomic import write_text
 from caloforge.config.stages import TrainingSettings
 from caloforge.errors import CaloforgeError
 from caloforge.models.family import Trainable
@@ -248,10 +249,7 @@ class _StateKeeper:
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "rng": self.rng.get_state(),
         }
-        buffer = io.BytesIO()  # torch.save hides the reason why a file cannot be written
-        torch.save(content, buffer)
-        with atomic_path(self.path) as partial:
-            partial.write_bytes(buffer.getbuffer())
+        checkpoint.write(self.path, content)
 
     def resume(self, identity: str) -> State | None:
         """Restore what `save` wrote, or None if there is nothing or it belongs to another identity."""

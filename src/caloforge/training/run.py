@@ -11,11 +11,11 @@ import torch
 
 from caloforge import checkpoint as checkpoints
 from caloforge.config.stages import TrainingSettings
-from caloforge.devices import choose_device
+from caloforge.devices import choose_device, device_name
 from caloforge.geometry import Geometry
 from caloforge.models.family import Trainable
 from caloforge.preprocessing import Preprocessing
-from caloforge.provenance import file_digest, recorded
+from caloforge.provenance import recorded
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile
 from caloforge.training.batches import TrainingBatches
@@ -70,7 +70,7 @@ def run_training(
                 "settings": settings,
                 "seed": seed,
                 "code": code,
-                "inputs": {name: file_digest(path) for name, path in inputs.items()},
+                "inputs": {name: facts["inputs"][str(path)] for name, path in inputs.items()},
             }
         )
         done = fit(
@@ -100,7 +100,7 @@ def run_training(
         )
         write_history(history, done.history)
         facts |= {
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "precision": training.precision,
             "epochs": training.epochs,
