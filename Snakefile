@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 
 from caloforge.code_digest import code_digest
 from caloforge.config.load import plain, validate
-from caloforge.config.project import source_files
+from caloforge.config.project import paired_files, source_files
 from caloforge.errors import CaloforgeError
 
 min_version("9.20")

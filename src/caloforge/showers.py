@@ -40,12 +40,15 @@ class Showers:
         Condition name to float32 values of shape (n,), in the unit the file states.
     event
         Event number in the source, int64, shape (n,).
+    reference
+        Paired image of the fast simulation [MeV], float32, shape (n, V), or None.
     """
 
     showers: np.ndarray
     incident_energies: np.ndarray
     conditions: Mapping[str, np.ndarray]
     event: np.ndarray
+    reference: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.event)
@@ -56,6 +59,7 @@ class Showers:
             self.incident_energies[rows],
             {name: values[rows] for name, values in self.conditions.items()},
             self.event[rows],
+            None if self.reference is None else self.reference[rows],
         )
 
 
@@ -81,26 +85,31 @@ class ShowerWriter:
         Condition name to unit, in the order of the file.
     attributes
         Further text attributes of the file, such as the digests of its sources.
+    paired
+        Whether every shower has a reference image.
     """
 
     path: Path
     geometry: Geometry
     units: Mapping[str, str]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    paired: bool = False
 
     def __enter__(self) -> Self:
         self._chunk = max(1, CHUNK_BYTES // (4 * self.geometry.n_cells))
         self._rows = self._chunk * CHUNKS_AT_A_TIME
         self._datasets: dict[str, h5py.Dataset] = {}
         self._waiting: dict[str, np.ndarray] = {}
-        self._deflated: list[Future[bytes]] = []
+        self._images = ("showers", "reference") if self.paired else ("showers",)
+        self._deflated: dict[str, list[Future[bytes]]] = {name: [] for name in self._images}
         with ExitStack() as stack:
             self._file = stack.enter_context(create_hdf5(self.path))
             self._thread = stack.enter_context(ThreadPoolExecutor(1))
             self._file.attrs.update(
                 schema_version=SCHEMA_VERSION, geometry=self.geometry.model_dump_json(), **self.attributes
             )
-            self._create("showers", np.float32, self.geometry.n_cells, unit="MeV")
+            for name in self._images:
+                self._create(name, np.float32, self.geometry.n_cells, unit="MeV")
             self._create("incident_energies", np.float32, 1, unit="MeV")
             self._create("event", np.int64)
             self._file.create_group("conditions", track_order=True)
@@ -113,7 +122,7 @@ class ShowerWriter:
     def append(self, batch: Showers) -> None:
         """Put `batch` behind what the file holds."""
         columns = {
-            "showers": batch.showers,
+            **{name: getattr(batch, name) for name in self._images},
             "incident_energies": batch.incident_energies,
             "event": batch.event,
             **{f"conditions/{name}": batch.conditions[name] for name in self.units},
@@ -138,23 +147,27 @@ class ShowerWriter:
                 self._write(self.n % self._rows)
 
     def _deflate(self, chunks: int) -> None:
-        """Let the thread compress the waiting chunks of showers up to number `chunks`."""
-        for number in range(len(self._deflated), chunks):
-            chunk = self._waiting["showers"][number * self._chunk : (number + 1) * self._chunk]
-            self._deflated.append(self._thread.submit(_deflate, chunk))
+        """Let the thread compress the waiting chunks of cells up to number `chunks`."""
+        for name, deflated in self._deflated.items():
+            for number in range(len(deflated), chunks):
+                chunk = self._waiting[name][number * self._chunk : (number + 1) * self._chunk]
+                deflated.append(self._thread.submit(_deflate, chunk))
 
     def _write(self, rows: int) -> None:
         """Write the first `rows` waiting events, the last that were appended."""
-        self._waiting["showers"][rows:] = 0
+        for name in self._images:
+            self._waiting[name][rows:] = 0
         self._deflate(-(-rows // self._chunk))
         start = self.n - rows
         for name, dataset in self._datasets.items():
             dataset.resize(self.n, axis=0)
-            if name != "showers":
+            if name not in self._images:
                 dataset[start:] = self._waiting[name][:rows]
-        for number, chunk in enumerate(self._deflated):
-            self._datasets["showers"].id.write_direct_chunk((start + number * self._chunk, 0), chunk.result())
-        self._deflated.clear()
+        for name, deflated in self._deflated.items():
+            for number, chunk in enumerate(deflated):
+                place = (start + number * self._chunk, 0)
+                self._datasets[name].id.write_direct_chunk(place, chunk.result())
+            deflated.clear()
 
     def _create(self, name: str, dtype: type, width: int | None = None, unit: str | None = None) -> None:
         shape = () if width is None else (width,)
@@ -162,7 +175,7 @@ class ShowerWriter:
             name,
             shape=(0, *shape),
             maxshape=(None, *shape),
-            chunks=(self._chunk if name == "showers" else self._rows, *shape),
+            chunks=(self._chunk if name in self._images else self._rows, *shape),
             dtype=dtype,
             compression="gzip",
             compression_opts=GZIP_LEVEL,
@@ -188,6 +201,8 @@ class ShowerFile:
         The file, its geometry, its number of showers.
     units
         Condition name to unit.
+    paired
+        Whether every shower has a reference image.
 
     Raises
     ------
@@ -229,6 +244,7 @@ class ShowerFile:
                 self._file["incident_energies"][rows],
                 {name: self._file["conditions"][name][rows] for name in self.units},
                 self._file["event"][rows],
+                self._file["reference"][rows] if self.paired else None,
             )
         except OSError as error:
             raise CaloforgeError(
@@ -268,8 +284,10 @@ class ShowerFile:
                 raise CaloforgeError(f"{self.path}: conditions/{name} has no attribute unit")
         self.units = {name: values.attrs["unit"] for name, values in self._file["conditions"].items()}
         self.n = len(self._file["event"])
+        self.paired = "reference" in self._file
         shapes = {
             "showers": (self.n, self.geometry.n_cells),
+            **({"reference": (self.n, self.geometry.n_cells)} if self.paired else {}),
             "incident_energies": (self.n, 1),
             **{f"conditions/{name}": (self.n,) for name in self.units},
         }

@@ -26,9 +26,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {
         "datasets": {
             "ecal": {
-                "source": {"files": ["*.root"]},
+                "source": {"format": "root_cells", "files": ["*.root"]},
                 "geometry": {"name": "ECAL", "layers": [{"shape": [30, 30], "cell_size_mm": [20, 20]}]},
-                "conditions": {"px": {"branch": "px", "unit": "GeV"}, "pz": {"branch": "pz", "unit": "GeV"}},
+                "conditions": {"px": {"column": "px", "unit": "GeV"}, "pz": {"column": "pz", "unit": "GeV"}},
                 "readout_threshold_MeV": 0.5,
             }
         },
@@ -76,7 +76,7 @@ def test_a_file_name_with_brackets_is_found(config: dict, tmp_path: Path):
         put("models", "gan", "noise", value=512.0),
         put("models", "gan", "training", value={"ema_decay": 0, "batch_size": "64", "epochs": 5.0}),
         put("datasets", "ecal", "conditions", value={
-            "pz": {"unit": "GeV", "branch": "pz"}, "px": {"unit": "GeV", "branch": "px"}
+            "pz": {"unit": "GeV", "column": "pz"}, "px": {"unit": "GeV", "column": "px"}
         }),
     ],
 )  # fmt: skip

@@ -12,14 +12,14 @@ from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import EvaluationSettings, FigureSettings
 from caloforge.errors import CaloforgeError
 from caloforge.evaluation import evaluate, mean_profile, spread_over_energies
-from caloforge.geometry import Geometry, Layer
+from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.ingest import ingest
 from caloforge.metrics.distributions import bin_edges
 from caloforge.observables import observe
 from caloforge.showers import Showers, ShowerWriter
 
 SAMPLE = Path(__file__).parents[2] / "resources/samples/lhcb_ecal/lhcb_ecal_e-_000.root"
-GEOMETRY = Geometry(name="small", layers=(Layer(shape=(4, 4), cell_size_mm=(20, 20)),))
+GEOMETRY = Geometry(name="small", layers=(CartesianLayer(shape=(4, 4), cell_size_mm=(20, 20)),))
 SETTINGS = EvaluationSettings(bins=10, bootstrap=10)
 UNITS = {"px": "GeV", "py": "GeV", "pz": "GeV"}
 
@@ -178,15 +178,15 @@ def test_real_showers_compared_with_themselves(tmp_path):
     """Ingest, observe and evaluate the embedded sample, the test events standing for generated ones too."""
     settings = DatasetSettings.model_validate(
         {
-            "source": {"files": [str(SAMPLE)], "cells": {"layer": None}},
+            "source": {"format": "root_cells", "files": [str(SAMPLE)], "cells": {"layer": None}},
             "geometry": {
                 "name": "LHCb-like ECAL",
                 "layers": [{"shape": [30, 30], "cell_size_mm": [20, 20]}],
                 "radiation_length_mm": 16.4,
                 "critical_energy_MeV": 9.7,
             },
-            "conditions": {name: {"branch": name, "unit": "GeV"} for name in ("px", "py", "pz")}
-            | {name: {"branch": name, "unit": "mm"} for name in ("x0", "y0")},
+            "conditions": {name: {"column": name, "unit": "GeV"} for name in ("px", "py", "pz")}
+            | {name: {"column": name, "unit": "mm"} for name in ("x0", "y0")},
             "split": {"train": 0.6, "val": 0.1, "test": 0.3},
             "readout_threshold_MeV": 0.5,
         }

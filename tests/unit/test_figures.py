@@ -16,11 +16,11 @@ from caloforge.figures.energy import mean_response, relative_spread, resolution,
 from caloforge.figures.showers import average_image, matched_showers
 from caloforge.figures.style import axis_label, figure_style, save_figure
 from caloforge.figures.training import losses, validation
-from caloforge.geometry import Layer
+from caloforge.geometry import CartesianLayer
 
 RNG = np.random.default_rng(7)
 EDGES = np.linspace(-2, 2, 9)
-LAYER = Layer(shape=(6, 4), cell_size_mm=(10, 20))
+LAYER = CartesianLayer(shape=(6, 4), cell_size_mm=(10, 20))
 
 
 def count_by_hand(values):

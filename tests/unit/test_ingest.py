@@ -24,9 +24,9 @@ LISTS = ("cell_layer", "cell_x", "cell_y", "cell_energy")
 
 def settings(**changes) -> DatasetSettings:
     lhcb = {
-        "source": {"files": ["unused"]},
+        "source": {"format": "root_cells", "files": ["unused"]},
         "geometry": {"name": "LHCb-like ECAL", "layers": [{"shape": (30, 30), "cell_size_mm": (20, 20)}]},
-        "conditions": {name: {"branch": name, "unit": unit} for name, unit in CONDITIONS.items()},
+        "conditions": {name: {"column": name, "unit": unit} for name, unit in CONDITIONS.items()},
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         "axis_check": {},
         "readout_threshold_MeV": 0.5,
@@ -35,7 +35,7 @@ def settings(**changes) -> DatasetSettings:
 
 
 def source(**changes):
-    return {"files": ["unused"]} | changes
+    return {"format": "root_cells", "files": ["unused"]} | changes
 
 
 def run(directory, files, config=None, name="lhcb"):
@@ -127,7 +127,7 @@ def test_layers_units_and_missing_count(tmp_path):
         source=source(
             tree="events",
             event="number",
-            incident_energy={"branch": "E", "unit": "MeV"},
+            incident_energy={"column": "E", "unit": "MeV"},
             cells={"layer": "depth", "x": "i", "y": "j", "energy": "e", "count": None},
             cell_energy_unit="GeV",
             metadata=None,
@@ -136,7 +136,7 @@ def test_layers_units_and_missing_count(tmp_path):
             "name": "two layers",
             "layers": [{"shape": (2, 3), "cell_size_mm": (1, 1)}, {"shape": (1, 2), "cell_size_mm": (1, 1)}],
         },
-        conditions={"theta": {"branch": "angle", "unit": "rad"}},
+        conditions={"theta": {"column": "angle", "unit": "rad"}},
         axis_check=None,
     )
     outputs = run(tmp_path / "out", [path], config)
@@ -365,7 +365,7 @@ BAD_COLUMNS = {
     ),
     "event number twice": (
         lambda c: c.update(event=spoil(c["event"], 199, 3)),
-        r"event number 3 occurs more than once.*bad\.root entry 3, .*bad\.root entry 199",
+        r"event number 3 occurs more than once.*entry 3 .event 3., .*bad\.root: tree showers, entry 199",
     ),
     "swapped axes": (
         lambda c: c.update(cell_x=c["cell_y"], cell_y=c["cell_x"]),
@@ -481,7 +481,7 @@ def test_refuses_event_numbers_that_two_files_share(tmp_path):
     first = write_root(tmp_path / "first.root", events())
     second = write_root(tmp_path / "second.root", events(199))
     message = refused(tmp_path, [first, second], "event number 199 occurs more than once")
-    assert f"{first} entry 199, {second} entry 0" in message
+    assert f"{first}: tree showers, entry 199 (event 199), {second}: tree showers, entry 0" in message
 
 
 def test_search_for_duplicates_in_several_passes(tmp_path, monkeypatch):
@@ -505,7 +505,7 @@ def test_refuses_an_empty_split(tmp_path):
 
 
 def test_refuses_a_branch_with_two_meanings(tmp_path):
-    config = settings(source=source(incident_energy={"branch": "cell_energy", "unit": "GeV"}))
+    config = settings(source=source(incident_energy={"column": "cell_energy", "unit": "GeV"}))
     message = r"branch cell_energy: type float\[\] found, expected one number per event"
     refused(tmp_path, SAMPLES[:1], message, config)
 

@@ -10,7 +10,7 @@ import pytest
 import uproot
 
 from caloforge.errors import CaloforgeError
-from caloforge.geometry import Geometry, Layer
+from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.observables import observe
 from caloforge.provenance import file_digest
 from caloforge.showers import Showers, ShowerWriter
@@ -19,11 +19,11 @@ SAMPLE = Path(__file__).parents[2] / "resources/samples/lhcb_ecal/lhcb_ecal_e-_0
 X0_MM, EC_MEV = 16.4, 9.7
 LHCB = Geometry(
     name="lhcb",
-    layers=(Layer(shape=(30, 30), cell_size_mm=(20, 20)),),
+    layers=(CartesianLayer(shape=(30, 30), cell_size_mm=(20, 20)),),
     radiation_length_mm=X0_MM,
     critical_energy_MeV=EC_MEV,
 )
-RECTANGULAR = LHCB.model_copy(update={"layers": (Layer(shape=(12, 21), cell_size_mm=(45, 20)),)})
+RECTANGULAR = LHCB.model_copy(update={"layers": (CartesianLayer(shape=(12, 21), cell_size_mm=(45, 20)),)})
 UNITS = {"px": "GeV", "py": "GeV", "pz": "GeV", "x0": "mm", "y0": "mm"}
 DIRECTIONAL = ("width_along_mm", "width_across_mm", "asymmetry_longitudinal", "asymmetry_transverse")
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from caloforge.errors import CaloforgeError
-from caloforge.geometry import Geometry, Layer
+from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.showers import CHUNK_BYTES, CHUNKS_AT_A_TIME, ShowerFile, Showers, ShowerWriter, read_out
 
 UNITS = {"pz": "GeV", "angle": "rad"}
 
 
 def geometry(*shapes) -> Geometry:
-    return Geometry(name="test", layers=tuple(Layer(shape=shape, cell_size_mm=(5, 5)) for shape in shapes))
+    return Geometry(
+        name="test", layers=tuple(CartesianLayer(shape=shape, cell_size_mm=(5, 5)) for shape in shapes)
+    )
 
 
 def random_showers(n, n_cells, seed=0) -> Showers:
@@ -173,12 +175,12 @@ def test_damaged_chunk_is_named(small):
 REFUSED = """
 import resource, sys
 import numpy as np
-from caloforge.geometry import Geometry, Layer
+from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.showers import Showers, ShowerWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 cells = np.random.default_rng(0).random((50, 40000), dtype=np.float32)
 batch = Showers(cells, cells[:, :1], {}, np.arange(50))
-geometry = Geometry(name="test", layers=(Layer(shape=(200, 200), cell_size_mm=(5, 5)),))
+geometry = Geometry(name="test", layers=(CartesianLayer(shape=(200, 200), cell_size_mm=(5, 5)),))
 try:
     with ShowerWriter(sys.argv[1], geometry, {}) as writer:
         for _ in range(4):

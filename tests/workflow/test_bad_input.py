@@ -91,7 +91,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, int]:
     events = {name: arrays[name] for name in arrays.fields}
     for name, (make, _) in CASES.items():
         make(analysis.path / f"{name}.root", events)
-        config["datasets"][name] = dataset | {"source": {"files": [f"{name}.root"]}}
+        config["datasets"][name] = dataset | {"source": {"format": "root_cells", "files": [f"{name}.root"]}}
     config["runs"][0]["dataset"] = next(iter(CASES))
     analysis.configure(config)
     status, _ = analysis.snakemake("--keep-going", *(f"results/{name}/data/ingest.json" for name in CASES))

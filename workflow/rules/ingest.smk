@@ -5,6 +5,7 @@
 rule ingest:
     input:
         files=lambda w: source_files(CONFIG.datasets[w.dataset]),
+        paired=lambda w: paired_files(CONFIG.datasets[w.dataset]),
     output:
         train="results/{dataset}/data/train.h5",
         val="results/{dataset}/data/val.h5",
@@ -12,7 +13,9 @@ rule ingest:
         record="results/{dataset}/data/ingest.json",
     params:
         settings=lambda w: plain(CONFIG.datasets[w.dataset]),
-        code=code_digest("caloforge.ingest"),
+        code=lambda w: code_digest(
+            "caloforge.ingest", f"caloforge.ingest.formats.{CONFIG.datasets[w.dataset].source.format}"
+        ),
     log:
         "logs/ingest/{dataset}.log",
     benchmark:

@@ -10,5 +10,6 @@ with stage(snakemake.log[0]):
         DatasetSettings(**snakemake.params.settings),
         name=snakemake.wildcards.dataset,
         files=[Path(file) for file in snakemake.input.files],
+        paired=[Path(file) for file in snakemake.input.paired],
         **paths(snakemake.output),
     )

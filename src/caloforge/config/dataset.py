@@ -2,57 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
+from caloforge.binning import BinningFile
 from caloforge.config.base import Settings
+from caloforge.config.sources import Column, Source
 from caloforge.geometry import Geometry
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-
-
-class Branch(Settings):
-    """A scalar branch of a ROOT tree and the unit its numbers are in."""
-
-    branch: str
-    unit: Literal["eV", "keV", "MeV", "GeV", "TeV", "um", "mm", "cm", "m", "mrad", "rad", "deg", "1"] = "1"
-
-
-class CellBranches(Settings):
-    """Names of the jagged branches that list the hit cells of an event."""
-
-    layer: str | None = Field(default="cell_layer", description="layer index; null for a single layer")
-    x: str = Field(default="cell_x", description="index along x, from 0, growing with x")
-    y: str = Field(default="cell_y", description="index along y, from 0, growing with y")
-    energy: str = Field(default="cell_energy", description="deposited energy")
-    count: str | None = Field(
-        default="ncell",
-        description="scalar branch with the number of hit cells, checked against the lists; null for none",
-    )
-
-
-class RootCells(Settings):
-    """ROOT trees with one entry per event and jagged lists of hit cells."""
-
-    format: Literal["root_cells"] = "root_cells"
-    files: tuple[str, ...] = Field(
-        min_length=1, description="files or glob patterns, relative to the working directory"
-    )
-    tree: str = Field(default="showers", description="name of the tree inside each file")
-    event: str = Field(
-        default="event", description="integer branch with the event number, unique in the data set"
-    )
-    incident_energy: Branch = Field(
-        default=Branch(branch="energy", unit="GeV"), description="energy of the primary"
-    )
-    cells: CellBranches = CellBranches()
-    cell_energy_unit: Literal["eV", "keV", "MeV", "GeV"] = "MeV"
-    metadata: str | None = Field(
-        default="metadata", description="name of a JSON text object beside the tree; null for none"
-    )
-
-
-class Condition(Branch):
-    """A property of the primary that models are conditioned on; stored in `unit`."""
 
 
 class Split(Settings):
@@ -84,13 +50,30 @@ class AxisCheck(Settings):
     )
 
 
+def _read_binning(geometry: Geometry | BinningFile) -> Geometry:
+    return geometry.geometry() if isinstance(geometry, BinningFile) else geometry
+
+
+GeometrySource = Annotated[
+    Annotated[
+        Annotated[Geometry, Tag("layers")] | Annotated[BinningFile, Tag("binning")],
+        Discriminator(lambda value: "binning" if "binning" in dict(value) else "layers"),
+    ],
+    AfterValidator(_read_binning),
+]
+
+
 class DatasetSettings(Settings):
     """A named data set."""
 
     title: str = Field(default="", description="one line for the report")
-    source: RootCells
-    geometry: Geometry
-    conditions: dict[Name, Condition] = Field(min_length=1)
+    source: Source
+    geometry: GeometrySource = Field(
+        description="the layers of the detector, or the binning file of the CaloChallenge that lists them"
+    )
+    conditions: dict[Name, Column] = Field(
+        default={}, description="properties of the primary that models are conditioned on; stored in `unit`"
+    )
     split: Split = Split()
     axis_check: AxisCheck | None = Field(
         default=None, description="verify the axis order of the source; null where no condition tells"
@@ -99,9 +82,27 @@ class DatasetSettings(Settings):
         description="cells at or below this energy read as zero, in the full simulation and in "
         "generated showers alike"
     )
+    visible_fraction: tuple[FiniteFloat, FiniteFloat] = Field(
+        default=(1e-4, 1.05),
+        description="of the incident energy; ingest refuses a data set whose median is below the first or "
+        "of which a shower is above the second, because a unit must be wrong",
+    )
+    empty_showers: Literal["keep", "drop", "refuse"] = Field(
+        default="keep", description="what ingest does with showers without any energy; it counts them always"
+    )
     chunk_events: PositiveInt = Field(
         default=5000, description="events read and held in memory at a time during ingest"
     )
+
+    @property
+    def paired(self) -> bool:
+        """Whether every shower has an image of the fast simulation of the same event."""
+        return self.source.paired
+
+    @property
+    def has_primaries(self) -> bool:
+        """Whether each event is the shower of one primary, and not a collision."""
+        return getattr(self.source, "incident_energy", None) is not None
 
     @model_validator(mode="after")
     def _axis_check_uses_conditions(self) -> "DatasetSettings":

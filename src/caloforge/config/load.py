@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,8 +25,8 @@ def validate(config: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         problems: dict[str, list[str]] = {}
         for detail in _causes(error):
-            path = _path_in(config, detail["loc"])
-            problems.setdefault(".".join(map(str, path)), []).append(_problem(path, detail))
+            path = _path_in(config, detail)
+            problems.setdefault(".".join(map(str, path)), []).append(_problem(config, path, detail))
         lines = (f"  {path}: {_joined(texts)}" for path, texts in problems.items())
         raise CaloforgeError("the configuration is not valid:\n" + "\n".join(lines)) from None
 
@@ -47,24 +47,35 @@ def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
     ]
 
 
-def _path_in(config: Mapping[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The part of a pydantic location that the user wrote or should have written."""
+def _path_in(config: Mapping[str, Any], detail: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """Keys that lead to a problem, as the user wrote or should have written them.
+
+    The location that pydantic gives also has the names of union members, which no mapping holds.
+    """
     value: Any = config
-    for depth, key in enumerate(location):
-        if isinstance(value, Mapping) and key != "[key]":
+    path: list[int | str] = []
+    for depth, key in enumerate(detail["loc"]):
+        is_missing = detail["type"] == "missing" and depth == len(detail["loc"]) - 1
+        if isinstance(value, Mapping) and (key in value or is_missing):
             value = value.get(key)
         elif isinstance(value, list | tuple) and isinstance(key, int):
             value = value[key] if key < len(value) else None
         else:
-            return location[:depth]
-    return location
+            continue
+        path.append(key)
+    return tuple(path)
 
 
-def _problem(path: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
+def _problem(config: Mapping[str, Any], path: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
     message = detail["msg"]
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key, {nearest(str(path[-1]), _settings_at(path[:-1]).model_fields)}"
+            return f"unknown key, {nearest(str(path[-1]), _settings_at(config, path[:-1]).model_fields)}"
+        case "union_tag_invalid":
+            found = _short(detail["ctx"]["tag"])
+            return f"found {found}, expected one of {detail['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            return f"found no {detail['ctx']['discriminator']}, expected one"
         case "missing":
             return "found nothing, expected a value"
         case "misfit" | "value_error":
@@ -87,14 +98,34 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _settings_at(path: tuple[int | str, ...]) -> type[BaseModel]:
+def _settings_at(config: Mapping[str, Any], path: tuple[int | str, ...]) -> type[BaseModel]:
     """The settings class that describes the keys below `path`."""
-    kind: Any = Config
+    kind, value = Config, config
     for key in path:
+        value = value[key]
         kind = kind.model_fields[key].annotation if _is_settings(kind) else _element(kind)
-        if get_origin(kind) in (Union, UnionType):
-            kind = next(member for member in get_args(kind) if member is not type(None))
+        kind = max(_members(kind), key=lambda member: _likeness(member, value))
     return kind
+
+
+def _members(kind: Any) -> list[Any]:
+    """The types that make up a type: several for a union, else one."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [member for part in get_args(kind) for member in _members(part)]
+    return [kind]
+
+
+def _likeness(kind: Any, value: Any) -> int:
+    """Number of keys of `value` that settings of this kind have, those that name the kind counting most."""
+    if not (_is_settings(kind) and isinstance(value, Mapping)):
+        return 0
+    return sum(
+        100 * (value[name] in get_args(field.annotation)) if get_origin(field.annotation) is Literal else 1
+        for name, field in kind.model_fields.items()
+        if name in value
+    )
 
 
 def _is_settings(kind: Any) -> bool:

@@ -88,10 +88,11 @@ class Config(Settings):
 
     def _missing_files(self) -> Iterator[tuple[tuple, str]]:
         for name, dataset in self.datasets.items():
-            for number, pattern in enumerate(dataset.source.files):
-                if not matching_files(pattern):
-                    path = ("datasets", name, "source", "files", number)
-                    yield path, f"found {pattern!r}, which matches no file in {Path.cwd()}"
+            for patterns in (dataset.source.files, dataset.source.paired_files):
+                for pattern in patterns:
+                    if not matching_files(pattern):
+                        path = ("datasets", name, "source", *dataset.source.place_of(pattern))
+                        yield path, f"found {pattern!r}, which matches no file in {Path.cwd()}"
 
     def _misfits(self) -> Iterator[tuple[tuple, str]]:
         pairs: dict[tuple[str, str], int] = {}
@@ -109,7 +110,7 @@ class Config(Settings):
 
     def _pair_misfits(self, path: tuple, run: Run) -> Iterator[tuple[tuple, str]]:
         model, dataset = self.models[run.model], self.datasets[run.dataset]
-        misfit = model.misfit(dataset.geometry)
+        misfit = model.misfit(dataset)
         if misfit:
             yield path, f"model {run.model} does not take data set {run.dataset}: {misfit}"
         for number, expression in enumerate(model.preprocessing.inputs or ()):
@@ -124,7 +125,16 @@ class Config(Settings):
 
 def source_files(dataset: DatasetSettings) -> list[str]:
     """The source files of a data set, sorted; relative ones seen from the working directory."""
-    return sorted(file for pattern in dataset.source.files for file in matching_files(pattern))
+    return _sorted_files(dataset.source.files)
+
+
+def paired_files(dataset: DatasetSettings) -> list[str]:
+    """The files of the full simulation that `source_files` are paired with, sorted; often none."""
+    return _sorted_files(dataset.source.paired_files)
+
+
+def _sorted_files(patterns: Iterable[str]) -> list[str]:
+    return sorted(file for pattern in patterns for file in matching_files(pattern))
 
 
 def matching_files(pattern: str) -> list[str]:

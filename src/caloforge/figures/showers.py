@@ -7,13 +7,13 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from caloforge.figures.style import new_figure
-from caloforge.geometry import Layer
+from caloforge.geometry import CartesianLayer
 
 DECADES = 5
 """Range of a colour scale, from the highest energy down."""
 
 
-def average_image(reference_MeV: np.ndarray, generated_MeV: np.ndarray, layer: Layer) -> Figure:
+def average_image(reference_MeV: np.ndarray, generated_MeV: np.ndarray, layer: CartesianLayer) -> Figure:
     """Mean energy per cell of full simulation and generated showers, and their ratio.
 
     Parameters
@@ -52,7 +52,7 @@ def matched_showers(
     generated_MeV: np.ndarray,
     energies_GeV: np.ndarray,
     angles_deg: np.ndarray,
-    layer: Layer,
+    layer: CartesianLayer,
 ) -> Figure:
     """Single showers of the full simulation, and below each the one generated for the same primary.
 
@@ -85,7 +85,9 @@ def _energy_norm(energies_MeV: np.ndarray) -> LogNorm:
     return LogNorm(energies_MeV[energies_MeV >= highest / 10**DECADES].min(), highest)
 
 
-def _draw(axes: Axes, image: np.ndarray, layer: Layer, norm: Normalize, colours: str | Colormap) -> QuadMesh:
+def _draw(
+    axes: Axes, image: np.ndarray, layer: CartesianLayer, norm: Normalize, colours: str | Colormap
+) -> QuadMesh:
     x_mm, y_mm = (
         (np.arange(n + 1) - n / 2) * size for n, size in zip(layer.shape, layer.cell_size_mm, strict=True)
     )

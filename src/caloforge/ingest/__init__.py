@@ -1,10 +1,10 @@
 """Source files to canonical showers: read, checked and split as they stream."""
 
+import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 from caloforge.atomic import atomic_path
 from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
+from caloforge.ingest.batch import Batch, SourceFile
 from caloforge.ingest.checks import Survey, duplicate
-from caloforge.ingest.root_cells import Batch, SourceFile, check_header, places, read
+from caloforge.ingest.formats import find_format
 from caloforge.ingest.split import SPLITS, assign
 from caloforge.provenance import recorded
 from caloforge.showers import ShowerWriter
@@ -25,6 +26,7 @@ def ingest(
     *,
     name: str,
     files: Sequence[Path],
+    paired: Sequence[Path] = (),
     train: Path,
     val: Path,
     test: Path,
@@ -42,7 +44,9 @@ def ingest(
     name
         Of the data set.
     files
-        Its ROOT files.
+        Its files.
+    paired
+        Files of the full simulation of the same events, where `files` are those of a fast one.
     train, val, test
         Canonical files to write; all or none appear.
     record
@@ -51,34 +55,46 @@ def ingest(
     Raises
     ------
     CaloforgeError
-        If a file cannot be read, holds something else than the settings say or something unphysical, if event
-        numbers repeat or if a split comes out empty.
+        If a file cannot be read, holds something else than the settings say or something unphysical, changes
+        while it is read, if event numbers repeat or if a split comes out empty.
     """
-    files = [Path(file) for file in files]
-    _check_files(name, files)
+    inputs = _check_files(name, settings, [Path(file) for file in (*files, *paired)])
     with ExitStack() as outputs:
         partial = [outputs.enter_context(atomic_path(path)) for path in (train, val, test)]
         with recorded(
-            record, stage="ingest", inputs=files, settings=settings.model_dump(mode="json")
+            record, stage="ingest", inputs=inputs, settings=settings.model_dump(mode="json")
         ) as facts:
-            facts |= _convert(settings, name, files, facts["inputs"], dict(zip(SPLITS, partial, strict=True)))
+            before = [_state(file) for file in inputs]
+            read = functools.partial(
+                find_format(settings.source.format).read, settings, inputs[: len(files)], inputs[len(files) :]
+            )
+            facts |= _convert(settings, name, read, facts["inputs"], dict(zip(SPLITS, partial, strict=True)))
+            for file, state in zip(inputs, before, strict=True):
+                if _state(file) != state:
+                    raise CaloforgeError(f"{file}: changed while it was read, expected a file at rest")
 
 
-def _check_files(name: str, files: list[Path]) -> None:
+def _check_files(name: str, settings: DatasetSettings, files: list[Path]) -> list[Path]:
     if not files:
         raise CaloforgeError(f"data set {name}: no source file found, expected at least one")
     seen: set[Path] = set()
     for file in files:
-        check_header(file)
+        find_format(settings.source.format).check_file(file)
         if file.resolve() in seen:
             raise CaloforgeError(f"data set {name}: {file} is listed twice")
         seen.add(file.resolve())
+    return files
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _convert(
     settings: DatasetSettings,
     name: str,
-    files: list[Path],
+    read: Callable[[], Iterator[Batch]],
     digests: Mapping[str, str],
     outputs: Mapping[str, Path],
 ) -> dict[str, Any]:
@@ -86,24 +102,31 @@ def _convert(
     sources: list[SourceFile] = []
     survey = Survey(settings)
     source = json.dumps({Path(file).name: digest for file, digest in digests.items()})
-    units = {condition: branch.unit for condition, branch in settings.conditions.items()}
+    units = {condition: column.unit for condition, column in settings.conditions.items()}
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
                 ShowerWriter(
-                    path, settings.geometry, units, {"dataset": name, "split": split, "source": source}
+                    path,
+                    settings.geometry,
+                    units,
+                    {"dataset": name, "split": split, "source": source},
+                    settings.paired,
                 )
             )
             for split, path in outputs.items()
         ]
-        for batch in _ahead(chain.from_iterable(read(file, settings) for file in files)):
+        for batch in _ahead(read()):
             if batch.first_entry == 0:
                 sources.append(batch.source)
             survey.add(batch)
-            split = assign(batch.showers.event, settings.split)
+            showers = batch.showers
+            if settings.empty_showers == "drop":
+                showers = showers[showers.showers.any(axis=1)]
+            split = assign(showers.event, settings.split)
             for number, writer in enumerate(writers):
-                writer.append(batch.showers[split == number])
-    survey.check_axes(name)
+                writer.append(showers[split == number])
+    survey.check(name)
     events = {split: writer.n for split, writer in zip(SPLITS, writers, strict=True)}
     for split, n in events.items():
         if n == 0:
@@ -113,9 +136,14 @@ def _convert(
             )
         number = duplicate(outputs[split])
         if number is not None:
+            places = [
+                batch.place(row)
+                for batch in read()
+                for row in np.flatnonzero(batch.showers.event == number).tolist()
+            ]
             raise CaloforgeError(
-                f"data set {name}: event number {number} occurs more than once, expected unique numbers in "
-                f"branch {settings.source.event}: {', '.join(places(files, settings.source, number))}"
+                f"data set {name}: event number {number} occurs more than once, expected unique numbers: "
+                f"{', '.join(places)}"
             )
     return {
         "dataset": name,

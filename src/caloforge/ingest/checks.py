@@ -1,6 +1,6 @@
 """What ingest learns of the data while they stream past, and what it refuses about them as a whole."""
 
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,20 @@ import numpy as np
 
 from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
-from caloforge.ingest.root_cells import Batch
+from caloforge.geometry import AXES, Geometry
+from caloforge.ingest.batch import Batch
 from caloforge.ingest.split import splitmix64
 from caloforge.showers import ShowerFile
+from caloforge.units import unit_factor
 
-LARGEST_FRACTION = 1.05
-"""Visible over incident energy above which the units must be wrong."""
 LEAST_CORRELATION = 0.5
 """Of the centre of gravity with the direction, if the axes are right."""
 ROUNDING = 1e-12
 """Variance over mean square that is rounding and no variation."""
-FRACTION_STEP = 1e-5
+FRACTION_BINS = 100_000
 """Resolution of the quantiles of the visible fraction."""
+DEEP = 5
+"""Layers from which on the depth of a shower is checked."""
 EVENTS_AT_A_TIME = 4_000_000
 """Event numbers held in memory at a time, about, by the search for duplicates."""
 
@@ -35,14 +37,18 @@ class Survey:
 
     def __init__(self, settings: DatasetSettings) -> None:
         self._settings = settings
-        layers = settings.geometry.layers
-        x_mm = np.concatenate([np.repeat(layer.centres_mm(0), layer.shape[1]) for layer in layers])
-        y_mm = np.concatenate([np.tile(layer.centres_mm(1), layer.shape[0]) for layer in layers])
-        self._weights = [weight.astype(np.float32) for weight in (np.ones_like(x_mm), x_mm, y_mm)]
+        geometry = settings.geometry
+        weights = [np.ones(geometry.n_cells)]
+        self._is_deep = settings.has_primaries and len(geometry.layers) >= DEEP
+        if settings.axis_check or self._is_deep:
+            weights += _positions(geometry)
+        self._weights = [weight.astype(np.float32) for weight in weights]
         self._ranges: dict[str, tuple[float, float]] = {}
-        self._fractions = np.zeros(round(LARGEST_FRACTION / FRACTION_STEP) + 1, dtype=np.int64)
+        self._fraction_step = max(1.0, settings.visible_fraction[1]) / FRACTION_BINS
+        self._fractions = np.zeros(FRACTION_BINS + 2, dtype=np.int64)
+        self._counts: Counter[str] = Counter()
         self._events = self._empty = self._hit_cells = 0
-        self._products = np.zeros((5, 5))
+        self._leaning, self._deepening = Correlations(2, 2), Correlations(3, 1)
 
     def add(self, batch: Batch) -> None:
         """Take in a batch.
@@ -50,7 +56,7 @@ class Survey:
         Raises
         ------
         CaloforgeError
-            If a shower holds clearly more energy than its primary.
+            If a shower holds clearly more energy than its primary, or none where that is refused.
         """
         showers = batch.showers
         # einsum, because the threads of a matrix product would fight the one that reads
@@ -58,38 +64,81 @@ class Survey:
             np.einsum("nv,v->n", showers.showers, weight).astype(np.float64) for weight in self._weights
         )
         incident_MeV = showers.incident_energies[:, 0].astype(np.float64)
-        fraction = visible_MeV / incident_MeV
-        if (fraction > LARGEST_FRACTION).any():
-            row = int(fraction.argmax())
-            raise CaloforgeError(
-                f"{batch.place(row)}: {visible_MeV[row]:.6g} MeV visible found, expected at most "
-                f"the incident {incident_MeV[row]:.6g} MeV: check source.cell_energy_unit and "
-                f"source.incident_energy.unit"
-            )
+        self._check_energies(batch, visible_MeV, incident_MeV)
+        self._counts.update(batch.counts())
         self._events += len(showers)
         self._empty += int(np.count_nonzero(visible_MeV == 0))
         self._hit_cells += int(np.count_nonzero(showers.showers))
-        self._fractions += np.bincount((fraction / FRACTION_STEP).astype(int), minlength=len(self._fractions))
         for name, values in {"incident energy": incident_MeV / 1000, **showers.conditions}.items():
             low, high = self._ranges.get(name, (np.inf, -np.inf))
             self._ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
-        if self._settings.axis_check:
-            self._add_axes(showers.conditions, visible_MeV, moments)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centres = [moment / visible_MeV for moment in moments]
+            if check := self._settings.axis_check:
+                slopes = [
+                    showers.conditions[a].astype(np.float64) / showers.conditions[b]
+                    for a, b in (check.x, check.y)
+                ]
+                self._leaning.add(centres[1:], slopes)
+            if self._is_deep:
+                self._deepening.add(centres, [np.log(incident_MeV)])
 
-    def check_axes(self, name: str) -> None:
-        """Refuse a data set in which the showers do not lean the way their primaries do.
+    def check(self, name: str) -> None:
+        """Refuse a data set called `name` whose units or axes look wrong as a whole.
 
         Raises
         ------
         CaloforgeError
-            Saying whether the axes look swapped or mirrored.
+            Saying what was found and what it looks like.
         """
-        if self._settings.axis_check is None:
+        self._check_visible_fraction(name)
+        self._check_axes(name)
+        self._check_depth(name)
+
+    def _check_energies(self, batch: Batch, visible_MeV: np.ndarray, incident_MeV: np.ndarray) -> None:
+        if self._settings.empty_showers == "refuse" and not visible_MeV.all():
+            raise CaloforgeError(
+                f"{batch.place(int(visible_MeV.argmin()))}: a shower without energy found, "
+                f"expected none: empty_showers is refuse"
+            )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fraction = np.nan_to_num(visible_MeV / incident_MeV, posinf=np.inf)
+        highest = self._settings.visible_fraction[1]
+        if self._settings.has_primaries and (fraction > highest).any():
+            row = int(fraction.argmax())
+            raise CaloforgeError(
+                f"{batch.place(row)}: {visible_MeV[row]:.6g} MeV visible found, expected at most {highest:g} "
+                f"of the incident {incident_MeV[row]:.6g} MeV: {self._unit_advice(fraction[row])}"
+            )
+        bins = np.minimum(fraction / self._fraction_step, FRACTION_BINS + 1).astype(int)
+        self._fractions += np.bincount(bins, minlength=len(self._fractions))
+
+    def _check_visible_fraction(self, name: str) -> None:
+        median, lowest = self._fraction_quantile(0.5), self._settings.visible_fraction[0]
+        if self._settings.has_primaries and self._empty < self._events / 2 and median < lowest:
+            raise CaloforgeError(
+                f"data set {name}: {median:.2g} of the incident energy visible in half of the events found, "
+                f"expected at least {lowest:g}: {self._unit_advice(median)}"
+            )
+
+    def _unit_advice(self, fraction: float) -> str:
+        """Which unit of the cells would make a visible fraction plausible."""
+        unit = self._settings.source.cell_energy_unit
+        low, high = self._settings.visible_fraction
+        advice = "check source.cell_energy_unit and source.incident_energy.unit"
+        for other in ("eV", "keV", "MeV", "GeV", "TeV"):
+            corrected = fraction * unit_factor(other, unit)
+            if max(low, 1e-3) < corrected < min(high, 1):
+                advice += f" (cells in {other} instead of {unit} would make it {corrected:.2g})"
+        return f"{advice}, or set visible_fraction to what this detector sees"
+
+    def _check_axes(self, name: str) -> None:
+        """Refuse a data set in which the showers do not lean the way their primaries do."""
+        check = self._settings.axis_check
+        if check is None:
             return
-        correlations = self._correlations()
-        own, crossed = (
-            [correlations[key] for key in keys] for keys in (("x", "y"), ("x_crossed", "y_crossed"))
-        )
+        (x, x_crossed), (y_crossed, y) = self._leaning.values()
+        own, crossed = (x, y), (x_crossed, y_crossed)
         if all(c > LEAST_CORRELATION and c > other for c, other in zip(own, crossed, strict=True)):
             return
         if all(abs(other) > max(abs(c), LEAST_CORRELATION) for c, other in zip(own, crossed, strict=True)):
@@ -98,7 +147,6 @@ class Survey:
             guess = f"{' and '.join(mirrored)} look{'s' if len(mirrored) == 1 else ''} mirrored"
         else:
             guess = "the showers do not follow the conditions"
-        check = self._settings.axis_check
         raise CaloforgeError(
             f"data set {name}: axis_check: {guess}: correlation of the centre of gravity in x with "
             f"{'/'.join(check.x)} {own[0]:.2f} and with {'/'.join(check.y)} {crossed[0]:.2f}, in y with "
@@ -106,46 +154,86 @@ class Survey:
             f"expected the first above {LEAST_CORRELATION} and above the second"
         )
 
+    def _check_depth(self, name: str) -> None:
+        """Refuse a data set in which showers of higher energy do not reach deeper, but farther elsewhere.
+
+        The depth of the shower maximum grows with the logarithm of the energy (see
+        `Geometry.shower_maximum_mm`), the lateral position does not.
+        """
+        if not self._is_deep:
+            return
+        depth, *lateral = (row[0] for row in self._deepening.values())
+        axes = AXES[self._settings.geometry.kind]
+        guess = None
+        if depth < -LEAST_CORRELATION:
+            guess = "the layers look numbered from the back"
+        for axis, correlation in zip(axes, lateral, strict=True):
+            if abs(correlation) > max(abs(depth), LEAST_CORRELATION):
+                guess = f"{axis} and layer look swapped"
+        if guess:
+            raise CaloforgeError(
+                f"data set {name}: {guess}: correlation of the logarithm of the incident energy with the "
+                f"centre of gravity in layer {depth:.2f}, in {axes[0]} {lateral[0]:.2f} and in {axes[1]} "
+                f"{lateral[1]:.2f} found, expected the first to be the highest"
+            )
+
     def summary(self) -> dict[str, Any]:
         """Numbers for the record of the stage."""
-        cumulative = np.cumsum(self._fractions)
-        quantiles = {
-            f"{q:g}": round(float(np.searchsorted(cumulative, q * self._events)) * FRACTION_STEP, 5)
-            for q in (0.01, 0.25, 0.5, 0.75, 0.99)
-        }
         ranges = dict(self._ranges)
+        (x, x_crossed), (y_crossed, y) = self._leaning.values()
         return {
             "incident_energy_GeV": ranges.pop("incident energy"),
             "conditions": {
                 name: {"unit": self._settings.conditions[name].unit, "range": ends}
                 for name, ends in ranges.items()
             },
-            "visible_fraction_quantiles": quantiles,
+            "visible_fraction_quantiles": {
+                f"{q:g}": round(self._fraction_quantile(q), 5) for q in (0.01, 0.25, 0.5, 0.75, 0.99)
+            },
             "zero_cells": 1 - self._hit_cells / (self._events * self._settings.geometry.n_cells),
             "events_without_hits": self._empty,
-            "axis_check": self._correlations() if self._settings.axis_check else None,
+            "axis_check": {"x": x, "x_crossed": x_crossed, "y": y, "y_crossed": y_crossed}
+            if self._settings.axis_check
+            else None,
+            "counts": dict(self._counts),
         }
 
-    def _add_axes(
-        self, conditions: Mapping[str, np.ndarray], visible_MeV: np.ndarray, moments: list[np.ndarray]
-    ) -> None:
-        check = self._settings.axis_check
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns = [np.ones_like(visible_MeV), *(moment / visible_MeV for moment in moments)]
-            columns += [conditions[a].astype(np.float64) / conditions[b] for a, b in (check.x, check.y)]
-        rows = np.stack(columns, axis=1)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        self._products += rows.T @ rows
+    def _fraction_quantile(self, q: float) -> float:
+        return float(np.searchsorted(np.cumsum(self._fractions), q * self._events)) * self._fraction_step
 
-    def _correlations(self) -> dict[str, float]:
-        """Pearson correlations of the centre of gravity with the direction, 0 where one does not vary."""
+
+class Correlations:
+    """Pearson correlations of some quantities with others, from sums over batches."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._rows = rows
+        self._products = np.zeros((1 + rows + columns, 1 + rows + columns))
+
+    def add(self, rows: list[np.ndarray], columns: list[np.ndarray]) -> None:
+        """Take in events, one array of shape (n,) per quantity, but for those with one that is not finite."""
+        table = np.stack([np.ones_like(rows[0]), *rows, *columns], axis=1)
+        table = table[np.isfinite(table).all(axis=1)]
+        self._products += table.T @ table
+
+    def values(self) -> list[list[float]]:
+        """One list per row, of the correlations with the columns; 0 where one does not vary."""
         n, sums, squares = self._products[0, 0], self._products[0, 1:], self._products[1:, 1:]
         covariance = squares - np.outer(sums, sums) / max(n, 1)
         variance = np.diag(covariance)
         spread = np.sqrt(np.where(variance > ROUNDING * np.diag(squares), variance, np.inf))
         correlation = covariance / np.outer(spread, spread)
-        (x, x_crossed), (y_crossed, y) = correlation[:2, 2:].tolist()
-        return {"x": x, "x_crossed": x_crossed, "y": y, "y_crossed": y_crossed}
+        return correlation[: self._rows, self._rows :].tolist()
+
+
+def _positions(geometry: Geometry) -> list[np.ndarray]:
+    """Layer number and the two coordinates of the centre of each cell: three arrays of shape (V,)."""
+    depth = [np.full(layer.n_cells, number) for number, layer in enumerate(geometry.layers)]
+    first, second = [], []
+    for layer in geometry.layers:
+        centres = [(layer.edges(axis)[:-1] + layer.edges(axis)[1:]) / 2 for axis in (0, 1)]
+        first.append(np.repeat(centres[0], layer.shape[1]))
+        second.append(np.tile(centres[1], layer.shape[0]))
+    return [np.concatenate(positions).astype(np.float64) for positions in (depth, first, second)]
 
 
 def duplicate(path: Path) -> int | None:

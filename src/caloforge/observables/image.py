@@ -9,7 +9,7 @@ asymmetries, which follows the direction of the primary here and the sign of py 
 import numpy as np
 
 from caloforge.errors import CaloforgeError
-from caloforge.geometry import Geometry, Layer
+from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.observables.observable import Observable, Profile
 from caloforge.showers import ShowerFile, Showers
 
@@ -198,7 +198,7 @@ def shower_maximum_point_mm(batch: Showers, geometry: Geometry) -> np.ndarray:
 
 
 def line_width_mm(
-    energy_MeV: np.ndarray, layer: Layer, point_mm: np.ndarray, direction: np.ndarray
+    energy_MeV: np.ndarray, layer: CartesianLayer, point_mm: np.ndarray, direction: np.ndarray
 ) -> np.ndarray:
     """Energy-weighted standard deviation along the one-cell-wide line through a point of each image.
 
@@ -287,5 +287,5 @@ def _containing_radius_mm(
     return containing_mm
 
 
-def _radial_edges_mm(layer: Layer) -> np.ndarray:
+def _radial_edges_mm(layer: CartesianLayer) -> np.ndarray:
     return _RADIAL_EDGES_CELLS * min(layer.cell_size_mm)

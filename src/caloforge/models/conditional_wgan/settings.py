@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from caloforge.config.base import Settings
+from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import PreprocessingSettings, TrainingSettings
-from caloforge.geometry import Geometry
 
 COARSEST_SIDE = 4
 """Side of the coarsest map in cells; every further level doubles it."""
@@ -60,10 +60,13 @@ class ConditionalWGANSettings(Settings):
     regressor: RegressorSettings = RegressorSettings()
     training: TrainingSettings = TrainingSettings(epochs=3000)
 
-    def misfit(self, geometry: Geometry) -> str | None:
-        """Say what keeps these networks from taking showers of `geometry`; None if nothing does."""
+    def misfit(self, dataset: DatasetSettings) -> str | None:
+        """Say what keeps these networks from taking the showers of a data set; None if nothing does."""
+        geometry = dataset.geometry
         if not geometry.is_image:
             return f"takes one layer of cells, geometry {geometry.name} has {len(geometry.layers)}"
+        if not dataset.conditions:
+            return "takes showers with conditions, found none"
         nx, ny = geometry.layers[0].shape
         for key, channels in (("channels", self.channels), ("regressor.channels", self.regressor.channels)):
             side = finest_side(len(channels))
