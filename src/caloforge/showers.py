@@ -203,6 +203,8 @@ class ShowerFile:
         Condition name to unit.
     paired
         Whether every shower has a reference image.
+    source
+        What ingest made the file from (JSON: file name to SHA-256); empty for generated showers.
 
     Raises
     ------
@@ -283,6 +285,7 @@ class ShowerFile:
             if "unit" not in values.attrs:
                 raise CaloforgeError(f"{self.path}: conditions/{name} has no attribute unit")
         self.units = {name: values.attrs["unit"] for name, values in self._file["conditions"].items()}
+        self.source = self._file.attrs.get("source", "")
         self.n = len(self._file["event"])
         self.paired = "reference" in self._file
         shapes = {

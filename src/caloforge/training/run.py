@@ -12,6 +12,7 @@ import torch
 from caloforge import checkpoint as checkpoints
 from caloforge.config.stages import TrainingSettings
 from caloforge.devices import choose_device, device_name
+from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.models.family import Trainable
 from caloforge.preprocessing import Preprocessing
@@ -55,12 +56,22 @@ def run_training(
     settings
         Plain settings that go into checkpoint and record.
     inputs
-        Files the result depends on; `train` and `preprocessing` among them.
+        Files the result depends on; `train`, `val` and `preprocessing` among them.
+
+    Raises
+    ------
+    CaloforgeError
+        If an input cannot be used, or `train` and `val` are not of the same ingest.
     """
     with recorded(record, stage=stage, inputs=inputs.values(), settings=settings, seed=seed) as facts:
         transforms = Preprocessing.load(inputs["preprocessing"])
-        with ShowerFile(inputs["train"]) as showers:
+        with ShowerFile(inputs["train"]) as showers, ShowerFile(inputs["val"]) as validation_showers:
             geometry = showers.geometry
+            if validation_showers.source != showers.source:
+                raise CaloforgeError(
+                    f"{inputs['val']}: made from other source files than {inputs['train']}, expected the "
+                    "same: one of them was replaced, ingest the data set again"
+                )
         device = _prepare_torch(training)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, stage, "weights"))
