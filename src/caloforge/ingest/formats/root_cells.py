@@ -147,28 +147,29 @@ class _Hits:
                 raise self.entries.error(row, branch, f"{found[row]} cells", expected)
 
     def _cell(self) -> np.ndarray:
-        """Index of each hit in its flattened shower, int64, inside the geometry."""
+        """Index of each hit in its flattened shower, inside the geometry."""
         cells = self.source.cells
-        shapes = np.array([layer.shape for layer in self.geometry.layers])
-        layer = (
-            self._indices(cells.layer, len(shapes)) if cells.layer else np.zeros(self.hits.sum(), dtype=int)
-        )
-        n_x, n_y = shapes[layer].T if len(shapes) > 1 else shapes[0]
-        return (
-            self.geometry.offsets()[layer] + self._indices(cells.x, n_x) * n_y + self._indices(cells.y, n_y)
-        )
+        shapes = np.array([layer.shape for layer in self.geometry.layers], dtype=np.int32)
+        start, (n_x, n_y) = 0, shapes[0]
+        if cells.layer:
+            layer = self._indices(cells.layer, len(shapes))
+            if self.geometry.is_grid:
+                start = layer * (n_x * n_y)
+            else:
+                start, (n_x, n_y) = self.geometry.offsets()[layer], shapes[layer].T
+        return start + self._indices(cells.x, n_x) * n_y + self._indices(cells.y, n_y)
 
     def _indices(self, branch: str, limit: int | np.ndarray) -> np.ndarray:
-        """The indices of all entries: int64, from 0 to below `limit`."""
+        """The indices of all entries: int32, from 0 to below `limit`."""
         _, found = lists(self.arrays[branch])
-        with np.errstate(invalid="ignore"):
-            index = found.astype(np.int64)
-        bad = (index < 0) | (index >= limit) | (index != found)
+        bad = (found < 0) | (found >= limit)
+        if found.dtype.kind == "f":
+            bad |= found != np.floor(found)
         if bad.any():
             hit = int(bad.argmax())
-            last = np.broadcast_to(limit, index.shape)[hit] - 1
+            last = np.broadcast_to(limit, found.shape)[hit] - 1
             raise self._hit_error(hit, branch, f"index {found[hit]}", f"one from 0 to {last}")
-        return index
+        return found.astype(np.int32)
 
     def _hit_error(self, hit: int, branch: str, found: object, expected: str) -> CaloforgeError:
         row = int(np.searchsorted(np.cumsum(self.hits), hit, side="right"))
