@@ -368,7 +368,7 @@ def test_layers_are_described_equal_ones_together():
         return describe(Geometry(name="ECAL", layers=layers))
 
     pixels = {"shape": [25, 25], "cell_size_mm": [5.1, 5.1], "thickness_mm": 6.0, "repeat": 25}
-    assert text(pixels) == "25 layers of 25 × 25 cells of 5.1 × 5.1 mm, 6 mm deep"
+    assert text(pixels) == "25 layers, each of 25 × 25 cells of 5.1 × 5.1 mm, 6 mm deep"
     strips, pads = (
         {"shape": [3, 96], "cell_size_mm": [160, 5], "label": "front"},
         {"shape": [12, 6], "cell_size_mm": [40, 80], "thickness_mm": 42},

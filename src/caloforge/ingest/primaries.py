@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from caloforge.config.dataset import DatasetSettings
+from caloforge.errors import CaloforgeError
 from caloforge.ingest.batch import Entries
 from caloforge.ingest.columns import Formula, parse
 from caloforge.showers import Showers
@@ -47,8 +48,12 @@ class PrimaryColumns:
         """
         source = settings.source
         energy = source.incident_energy
+        try:
+            event = source.event and parse(source.event, present, where, noun)
+        except CaloforgeError as error:
+            raise CaloforgeError(f"{error}; with source.event: null events are counted instead") from None
         return cls(
-            source.event and parse(source.event, present, where, noun),
+            event,
             energy and parse(energy.column, present, where, noun),
             unit_factor(energy.unit, "MeV") if energy else 1,
             {

@@ -6,11 +6,11 @@ from caloforge.geometry import Geometry, Layer
 
 
 def describe(geometry: Geometry) -> str:
-    """Layers from the front to the back, equal ones together: `25 layers of 25 × 25 cells of 5 × 5 mm`."""
+    """Layers from the front to the back, equal ones together: `25 layers, each of 25 × 25 cells of 5 × 5 mm`."""
     parts = []
     for text, layers in groupby(map(_cells, geometry.layers)):
         n = len(list(layers))
-        parts.append(f"{n} layers of {text}" if n > 1 else text)
+        parts.append(f"{n} layers, each of {text}" if n > 1 else text)
     return "; ".join(parts)
 
 
