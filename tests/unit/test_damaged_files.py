@@ -1,4 +1,4 @@
-"""Source files with bytes flipped or cut anywhere: ingest succeeds or ends in one clear error, whatever the damage."""
+"""Source files with bytes flipped or cut anywhere: ingest succeeds or ends in one clear error."""
 
 import io
 import tempfile
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import awkward as ak
 import h5py
 import numpy as np
 import pytest
@@ -23,23 +24,23 @@ N, SIDE = 60, 8
 RNG = np.random.default_rng(7)
 EVENT = np.arange(N)
 ENERGY_GEV = RNG.uniform(1, 100, N).astype(np.float32)
-CELLS_MEV = np.where(RNG.random((N, SIDE, SIDE)) < 0.2, RNG.uniform(0, 10, (N, SIDE, SIDE)), 0).astype(np.float32)
+CELLS_MEV = np.where(RNG.random((N, SIDE, SIDE)) < 0.2, RNG.uniform(0, 10, (N, SIDE, SIDE)), 0).astype(
+    np.float32
+)
 
 
-def root_tree() -> bytes:
+def root(make: str) -> bytes:
+    """A tree of hit cells made by `make` of uproot: mktree or mkrntuple."""
     rows, x, y = CELLS_MEV.nonzero()
     counts = np.bincount(rows, minlength=N)
     lists = {"cell_x": x.astype(np.uint8), "cell_y": y.astype(np.uint8), "cell_energy": CELLS_MEV[rows, x, y]}
+    columns = {"event": EVENT, "energy": ENERGY_GEV, "ncell": counts.astype(np.int32)}
+    columns |= {name: ak.unflatten(values, counts) for name, values in lists.items()}
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "file.root"
         with uproot.recreate(path) as file:
-            import awkward as ak
-
-            columns = {"event": EVENT, "energy": ENERGY_GEV, "ncell": counts.astype(np.int32)}
-            columns |= {name: ak.unflatten(values, counts) for name, values in lists.items()}
-            types = {name: str(ak.type(ak.Array(values)).content) for name, values in columns.items()}
-            file.mktree("showers", types)
-            file["showers"].extend(columns)
+            types = {name: ak.type(ak.Array(values)).content for name, values in columns.items()}
+            getattr(file, make)("showers", {name: str(kind) for name, kind in types.items()}).extend(columns)
         return path.read_bytes()
 
 
@@ -57,13 +58,11 @@ def npz(save: Callable) -> bytes:
     return buffer.getvalue()
 
 
+CELLS = {"format": "root_cells", "files": ["unused"], "cells": {"layer": None}, "metadata": None}
 ARRAYS = {"format": "arrays", "files": ["unused"], "cells": "showers"}
 KINDS = {
-    "TTree": (
-        root_tree,
-        "root",
-        {"format": "root_cells", "files": ["unused"], "cells": {"layer": None}, "metadata": None},
-    ),
+    "TTree": (lambda: root("mktree"), "root", CELLS),
+    "RNTuple": (lambda: root("mkrntuple"), "root", CELLS),
     "HDF5": (hdf5, "h5", ARRAYS),
     "HDF5 gzip": (lambda: hdf5(chunks=(16, SIDE, SIDE), compression="gzip"), "h5", ARRAYS),
     "npz": (lambda: npz(np.savez), "npz", ARRAYS),
@@ -94,21 +93,26 @@ def ends_well(content: bytes, suffix: str, source: dict) -> bool:
         path, out = Path(directory) / f"damaged.{suffix}", Path(directory) / "out"
         path.write_bytes(content)
         outputs = {split: out / f"{split}.h5" for split in SPLITS} | {"record": out / "ingest.json"}
+        refused = None
         try:
             ingest(dataset(source), name="square", files=[path], **outputs)
         except CaloforgeError as error:
-            assert "\n" not in str(error)
-            assert "damaged." in str(error) or "data set square" in str(error)
-            assert not out.exists() or not list(out.iterdir())
-            return False
-        assert sorted(out.iterdir()) == sorted(outputs.values())
-        return True
+            refused = str(error)
+        left = sorted(out.iterdir()) if out.exists() else []
+        if refused is None:
+            assert left == sorted(outputs.values())
+            return True
+        assert "\n" not in refused
+        assert "damaged." in refused or "data set square" in refused
+        assert not left
+        return False
 
 
 damage = st.one_of(
     st.tuples(st.just("cut"), st.floats(0, 1, exclude_max=True)),
     st.tuples(
-        st.just("flip"), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1)
+        st.just("flip"),
+        st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1),
     ),
 )
 
@@ -120,7 +124,7 @@ def test_intact_files_are_ingested(kind):
 
 @pytest.mark.filterwarnings("ignore")  # libraries may warn of what is refused a moment later
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(damage=damage)
 def test_damage_is_refused_or_harmless(kind, damage):
     how, where = damage

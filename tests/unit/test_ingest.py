@@ -13,6 +13,7 @@ import uproot
 from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
 from caloforge.ingest import ingest
+from caloforge.ingest.formats import root_cells
 from caloforge.ingest.split import SPLITS
 from caloforge.showers import ShowerFile
 
@@ -543,3 +544,15 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, limit):
     assert done.stdout.endswith("cannot be written: File too large\n")
     assert done.stdout.count("\n") == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_refuses_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
+    path = write_root(tmp_path / "growing.root", events())
+    read = root_cells.read
+
+    def meanwhile(*arguments):
+        yield from read(*arguments)
+        write_root(path, events(200))
+
+    monkeypatch.setattr(root_cells, "read", meanwhile)
+    refused(tmp_path, [path], r"growing\.root: changed while it was read")

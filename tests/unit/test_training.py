@@ -1,4 +1,5 @@
 import csv
+import json
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from caloforge.preprocessing import Preprocessing
 from caloforge.showers import Showers, ShowerWriter
 from caloforge.training.batches import BLOCK_EVENTS, TrainingBatches
 from caloforge.training.loop import fit, locked, write_history
+from caloforge.training.run import run_training
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (2, 2), "cell_size_mm": (10, 10)}])
 PREPROCESSING = Preprocessing(0.5, 1.0, 1.0, ("px",), (0.0,), (1.0,))
@@ -249,3 +251,29 @@ def test_the_cosine_schedule_is_half_a_cosine(showers, tmp_path):
     settings = TrainingSettings(epochs=4, batch_size=32, schedule="cosine")
     fit(Watched(), settings, batches(path), validate=lambda: 1.0, seed=5, identity="", work=tmp_path / "work")
     assert rates == pytest.approx([0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4])
+
+
+def test_train_and_validation_showers_of_different_sources_are_refused(tmp_path):
+    files = {"train": tmp_path / "train.h5", "val": tmp_path / "val.h5"}
+    for name, path in files.items():
+        with ShowerWriter(path, GEOMETRY, {"px": "GeV"}, {"source": f'{{"{name}.root": "0a1b"}}'}):
+            pass
+    preprocessing = tmp_path / "preprocessing.json"
+    preprocessing.write_text(json.dumps(PREPROCESSING.as_dict()))
+    with pytest.raises(CaloforgeError, match=r"val\.h5: made from other source files than .*train\.h5"):
+        run_training(
+            lambda *_: Line(),
+            lambda _: lambda: 0.0,
+            stage="train",
+            kind="line",
+            settings={},
+            training=TrainingSettings(epochs=1),
+            inputs=files | {"preprocessing": preprocessing},
+            seed=1,
+            code="",
+            work=tmp_path / "work",
+            checkpoint=tmp_path / "checkpoint.pt",
+            history=tmp_path / "history.csv",
+            record=tmp_path / "train.json",
+        )
+    assert not (tmp_path / "checkpoint.pt").exists()

@@ -6,7 +6,7 @@ from caloforge.geometry import Geometry, Layer
 
 
 def describe(geometry: Geometry) -> str:
-    """Layers from the front to the back, equal ones together: `25 layers, each of 25 × 25 cells of 5 × 5 mm`."""
+    """Layers from the front to the back, equal ones together: `25 layers, each of 5 × 5 cells …`."""
     parts = []
     for text, layers in groupby(map(_cells, geometry.layers)):
         n = len(list(layers))
