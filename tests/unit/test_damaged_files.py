@@ -23,7 +23,9 @@ N, SIDE = 60, 8
 RNG = np.random.default_rng(7)
 EVENT = np.arange(N)
 ENERGY_GEV = RNG.uniform(1, 100, N).astype(np.float32)
-CELLS_MEV = np.where(RNG.random((N, SIDE, SIDE)) < 0.2, RNG.uniform(0, 10, (N, SIDE, SIDE)), 0).astype(np.float32)
+CELLS_MEV = np.where(RNG.random((N, SIDE, SIDE)) < 0.2, RNG.uniform(0, 10, (N, SIDE, SIDE)), 0).astype(
+    np.float32
+)
 
 
 def root_tree() -> bytes:
@@ -108,7 +110,8 @@ def ends_well(content: bytes, suffix: str, source: dict) -> bool:
 damage = st.one_of(
     st.tuples(st.just("cut"), st.floats(0, 1, exclude_max=True)),
     st.tuples(
-        st.just("flip"), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1)
+        st.just("flip"),
+        st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1),
     ),
 )
 

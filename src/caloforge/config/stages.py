@@ -13,6 +13,9 @@ InputExpression = Annotated[str, Field(pattern=r"^([A-Za-z]\w*(/[A-Za-z]\w*)?|lo
 class PreprocessingSettings(Settings):
     """What a network sees of cell energies and of conditions."""
 
+    energies: Literal["box_cox", "linear"] = Field(
+        default="box_cox", description="cell energies on a censored Box-Cox scale, or as they are in GeV"
+    )
     power: Literal["fit"] | Annotated[float, Field(ge=0, le=1)] = Field(
         default="fit",
         description="Box-Cox power of the cell energies; 'fit' takes the most likely one, 0 is the logarithm",
@@ -20,8 +23,11 @@ class PreprocessingSettings(Settings):
     inputs: tuple[InputExpression, ...] | None = Field(
         default=None,
         min_length=1,
-        description="network inputs, standardised: conditions, ratios such as px/pz or logarithms such as "
-        "log(energy), where energy is the incident energy [GeV]; null for every condition as it is",
+        description="network inputs: conditions, ratios such as px/pz or logarithms such as log(energy), "
+        "where energy is the incident energy [GeV]; null for every condition",
+    )
+    standardise: bool = Field(
+        default=True, description="shift and scale every input to mean 0 and standard deviation 1"
     )
 
 

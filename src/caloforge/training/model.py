@@ -52,8 +52,8 @@ def train_model(
     transforms = Preprocessing.load(preprocessing)
     validation = ShowerValidation(val, transforms, seed=derive_seed(seed, "validation"))
 
-    def make(geometry: Geometry, n_inputs: int) -> Family:
-        model = build(settings, geometry, n_inputs)
+    def make(geometry: Geometry) -> Family:
+        model = build(settings, geometry, transforms)
         if regressor:
             model.adopt(regressor)
         return model

@@ -34,8 +34,8 @@ def train_regressor(
     """
     transforms = Preprocessing.load(preprocessing)
 
-    def make(geometry: Geometry, n_inputs: int) -> RegressorTraining:
-        return RegressorTraining(settings, geometry, n_inputs)
+    def make(geometry: Geometry) -> RegressorTraining:
+        return RegressorTraining(settings, geometry, len(transforms.inputs))
 
     def validation(network: RegressorTraining) -> Callable[[], float]:
         return lambda: _mean_error(network, val, transforms)

@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=Trainable)
 
 
 def run_training(
-    make: Callable[[Geometry, int], Network],
+    make: Callable[[Geometry], Network],
     validation: Callable[[Network], Callable[[], float]],
     *,
     stage: str,
@@ -48,7 +48,7 @@ def run_training(
     Parameters
     ----------
     make
-        Makes the network from the geometry and the number of network inputs.
+        Makes the network from the geometry.
     validation
         Makes the validation score of a network.
     stage, kind
@@ -75,7 +75,7 @@ def run_training(
         device = _prepare_torch(training)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, stage, "weights"))
-            network = make(geometry, len(transforms.inputs)).to(device)
+            network = make(geometry).to(device)
         identity = _digest(
             {
                 "settings": settings,
