@@ -42,10 +42,13 @@ rule all:
         ],
 
 
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/ingest.smk"
+include: "workflow/rules/draw_dataset.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
+include: "workflow/rules/export_root.smk"
 include: "workflow/rules/observe.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"

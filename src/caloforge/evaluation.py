@@ -4,18 +4,18 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
-from matplotlib.figure import Figure
 
 from caloforge.atomic import atomic_path, write_json
 from caloforge.config.stages import EvaluationSettings, FigureSettings
 from caloforge.errors import CaloforgeError
 from caloforge.figures import comparison, energy, showers, training
+from caloforge.figures.album import Drawn, save_album
 from caloforge.figures.comparison import Estimates
-from caloforge.figures.style import figure_style, save_figure
+from caloforge.figures.style import figure_style
 from caloforge.geometry import Geometry
 from caloforge.metrics.distributions import bin_edges, compare
 from caloforge.observables.observable import Observable
@@ -88,17 +88,13 @@ def evaluate(
         trainings = {title: _read_history(path) for title, path in histories.items()}
 
         with atomic_path(figure_directory) as directory, figure_style(figures):
-            directory.mkdir()
-            index = []
-            for drawn in [
+            drawn = [
                 *_training_figures(trainings),
                 *_shower_figures(sample, full, generated_showers, reference_showers, figures.displays),
                 *_observable_figures(sample, full, settings.bins),
                 *_energy_figures(sample, full, figures.energies_GeV),
-            ]:
-                save_figure(drawn.figure, directory / drawn.file, label)
-                index.append({key: text for key, text in drawn._asdict().items() if key != "figure"})
-            write_json(directory / "index.json", index)
+            ]
+            save_album(drawn, directory, label)
             write_json(metrics, {"label": label, **_distances(settings, sample, full, other)})
 
 
@@ -215,22 +211,12 @@ def _distances(
     return {"events": events, "observables": observables}
 
 
-class _Drawn(NamedTuple):
-    """A figure and its entry in index.json."""
-
-    file: str
-    section: str
-    title: str
-    caption: str
-    figure: Figure
-
-
-def _training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[_Drawn]:
+def _training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[Drawn]:
     for title, history in trainings.items():
         stem = title.replace(" ", "_")
         epoch, metric = history["epoch"], history["validation"]
         losses = {name: history[name] for name in history if name not in ("epoch", "step", "validation")}
-        yield _Drawn(
+        yield Drawn(
             f"losses_{stem}.svg",
             "Training",
             f"Losses: {title}",
@@ -239,7 +225,7 @@ def _training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Iter
         )
         validated = np.isfinite(metric)
         if validated.any():
-            yield _Drawn(
+            yield Drawn(
                 f"validation_{stem}.svg",
                 "Training",
                 f"Validation: {title}",
@@ -252,13 +238,13 @@ def _training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Iter
 
 def _shower_figures(
     sample: _Observables, full: _Observables, generated_showers: Path, reference_showers: Path, displays: int
-) -> Iterator[_Drawn]:
+) -> Iterator[Drawn]:
     layer = full.geometry.layers[0]
     rows = spread_over_energies(full.incident_energy_GeV, displays)
     generated = _read_rows(generated_showers, rows)
     reference = _read_rows(reference_showers, rows)
     px, py, pz = (reference.conditions[name] for name in ("px", "py", "pz"))
-    yield _Drawn(
+    yield Drawn(
         "matched_showers.svg",
         "Showers",
         "Single showers",
@@ -272,7 +258,7 @@ def _shower_figures(
             layer,
         ),
     )
-    yield _Drawn(
+    yield Drawn(
         "average_image.svg",
         "Showers",
         "Average shower",
@@ -282,11 +268,11 @@ def _shower_figures(
     )
 
 
-def _observable_figures(sample: _Observables, full: _Observables, bins: int) -> Iterator[_Drawn]:
+def _observable_figures(sample: _Observables, full: _Observables, bins: int) -> Iterator[Drawn]:
     for name, (observable, reference) in full.scalars.items():
         if np.isfinite(reference).sum() < 2:
             continue
-        yield _Drawn(
+        yield Drawn(
             f"distribution_{name}.svg",
             "Observables",
             observable.label,
@@ -301,7 +287,7 @@ def _observable_figures(sample: _Observables, full: _Observables, bins: int) -> 
             ),
         )
     for name, (axes, reference) in full.profiles.items():
-        yield _Drawn(
+        yield Drawn(
             f"profile_{name}.svg",
             "Observables",
             f"{axes['label']} against {axes['x_label'].lower()}",
@@ -312,16 +298,16 @@ def _observable_figures(sample: _Observables, full: _Observables, bins: int) -> 
 
 def _energy_figures(
     sample: _Observables, full: _Observables, edges_GeV: tuple[float, ...]
-) -> Iterator[_Drawn]:
+) -> Iterator[Drawn]:
     points = [(data.incident_energy_GeV, data.scalars["response"][1]) for data in (full, sample)]
-    yield _Drawn(
+    yield Drawn(
         "response.svg",
         "Energy",
         "Energy response",
         "Mean of visible over incident energy, in ranges of the incident energy.",
         energy.response(*points, edges_GeV),
     )
-    yield _Drawn(
+    yield Drawn(
         "resolution.svg",
         "Energy",
         "Energy resolution",

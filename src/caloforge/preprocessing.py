@@ -204,7 +204,7 @@ def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:
 
 def _evaluate(expression: str, batch: Showers) -> np.ndarray:
     """An input expression for every shower of `batch`: float64, shape (n,)."""
-    values: Mapping[str, np.ndarray] = {"energy": batch.incident_energies[:, 0] / 1000, **batch.conditions}
+    values: Mapping[str, np.ndarray] = {**batch.conditions, "energy": batch.incident_energies[:, 0] / 1000}
     if argument := re.fullmatch(r"log\((\w+)\)", expression):
         return np.log(values[argument[1]].astype(np.float64))
     numerator, _, denominator = expression.partition("/")

@@ -61,9 +61,9 @@ class Progress:
         self._bar.update(self._task, completed=done, watched=values)
         if now - self._logged_at >= _LOG_SECONDS or done >= self.total:
             self._logged_at = now
-            logger.info(
-                "%s %.2f of %g, %s left: %s", self.title, done, self.total, self._remaining(now, done), values
-            )
+            left = f"{self._remaining(now, done)} left"
+            text = ": ".join(filter(None, (left, values)))
+            logger.info("%s %.2f of %g, %s", self.title, done, self.total, text)
 
     def _remaining(self, now: float, done: float) -> str:
         assert self._began is not None

@@ -121,6 +121,14 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         (put("runs", 0, "dataset", value="hcal"), "runs.0.dataset: found 'hcal', did you mean 'ecal'?"),
         (put("runs", 0, "dataset", value="tracks"), "runs.0.dataset: found 'tracks', expected one of ecal"),
         (put("runs", 0, "seeds", value=[2, 2]), "runs.0.seeds: found [2, 2], expected every seed once"),
+        (
+            put("report", value={"datasets": ["ecla"]}),
+            "report.datasets.0: found 'ecla', did you mean 'ecal'?",
+        ),
+        (
+            put("report", value={"datasets": ["ecal", "ecal"]}),
+            "report.datasets: found ['ecal', 'ecal'], expected every data set once",
+        ),
         (put("runs", 0, "seeds", value=[]), "runs.0.seeds: found [], expected at least 1 item"),
         (
             lambda config: config["runs"].append({"dataset": "ecal", "model": "gan", "seeds": [2]}),

@@ -7,16 +7,19 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.colors import Normalize
 from matplotlib.image import imread
+from matplotlib.path import Path
 from scipy import stats
 
 from caloforge.config.stages import FigureSettings
 from caloforge.figures.comparison import Estimates, distribution, profile
 from caloforge.figures.energy import mean_response, relative_spread, resolution, response
+from caloforge.figures.layers import energy_norm, maps, stack
 from caloforge.figures.showers import average_image, matched_showers
 from caloforge.figures.style import axis_label, figure_style, save_figure
 from caloforge.figures.training import losses, validation
-from caloforge.geometry import CartesianLayer
+from caloforge.geometry import CartesianLayer, CylindricalLayer, EtaPhiLayer, Geometry
 
 RNG = np.random.default_rng(7)
 EDGES = np.linspace(-2, 2, 9)
@@ -168,6 +171,115 @@ def test_average_image_puts_cells_where_they_are():
     norms = [axes.collections[0].norm for axes in figure.axes[:2]]
     assert norms[0] is norms[1]
     assert (norms[0].vmin, norms[0].vmax) == (1, 46)
+
+
+def test_average_image_of_pairs_names_the_fast_simulation_and_its_axes():
+    layer = EtaPhiLayer(kind="eta_phi", eta_edges=(-3, -1, 3), n_phi=4)
+    figure = average_image(np.arange(8.0), np.arange(8.0), layer, other="Fast simulation")
+    left, middle, right, *bars = figure.axes
+    assert [axes.get_title() for axes in (left, middle, right)] == [
+        "Full simulation",
+        "Fast simulation",
+        "Ratio",
+    ]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("η", "φ [rad]")
+    assert "Fast simulation / full simulation" in [axes.get_ylabel() for axes in bars]
+
+
+def drawn_at(axes, x, y):
+    """Value of the cell of a map that holds the point, by its corners."""
+    mesh = axes.collections[0]
+    corners = mesh.get_coordinates()
+    values = np.asarray(mesh.get_array()).reshape(corners.shape[0] - 1, corners.shape[1] - 1)
+    for row in range(values.shape[0]):
+        for column in range(values.shape[1]):
+            quad = corners[row : row + 2, column : column + 2].reshape(4, 2)[[0, 1, 3, 2]]
+            if Path(quad).contains_point((x, y)):
+                return values[row, column]
+    return None
+
+
+def map_of(layer):
+    """A map on which cell (i, j) has the value 10 i + j."""
+    n, m = layer.shape
+    cells = (10 * np.arange(n)[:, None] + np.arange(m)).ravel().astype(float)
+    geometry = Geometry(name="ECAL", layers=[layer])
+    return maps(stack(geometry, cells), Normalize(0, 100), "Energy [MeV]").axes[0]
+
+
+def test_cells_of_a_cartesian_layer_are_where_they_are():
+    axes = map_of(LAYER)
+    assert (drawn_at(axes, -25, -30), drawn_at(axes, 25, 30), drawn_at(axes, 25, -30)) == (0, 53, 50)
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_aspect()) == ("x [mm]", "y [mm]", 1)
+
+
+def test_cells_of_an_eta_phi_layer_are_where_they_are():
+    axes = map_of(EtaPhiLayer(kind="eta_phi", eta_edges=(-3, -1, 0, 3), n_phi=4))
+    assert (drawn_at(axes, -2.9, -3), drawn_at(axes, -0.9, 0.1), drawn_at(axes, 2.9, 3.1)) == (0, 12, 23)
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_aspect()) == ("η", "φ [rad]", "auto")
+
+
+@pytest.mark.parametrize("n_alpha", [1, 4, 16])
+@pytest.mark.parametrize("inner_mm", [0, 2])
+def test_cells_of_a_cylindrical_layer_are_wedges(n_alpha, inner_mm):
+    """Ring j is drawn from j to j + 1, one further out around a hole; alpha counts from -pi."""
+    axes = map_of(CylindricalLayer(kind="cylindrical", n_alpha=n_alpha, r_edges_mm=(inner_mm, 5, 20, 100)))
+    for i in range(n_alpha):
+        alpha = -np.pi + 2 * np.pi * (i + 0.37) / n_alpha
+        for j in range(3):
+            r = j + 0.5 + (inner_mm > 0)
+            assert drawn_at(axes, r * np.cos(alpha), r * np.sin(alpha)) == 10 * i + j
+    if inner_mm:
+        assert drawn_at(axes, 0.1, 0.1) is None
+    ticks = dict(zip(axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()], strict=True))
+    outermost = 3 + (inner_mm > 0)
+    assert (ticks[outermost], ticks[-outermost], ticks[outermost - 1]) == ("100", "100", "20")
+    assert (axes.get_xlabel(), axes.get_aspect()) == ("r [mm]", 1)
+
+
+def test_layers_stand_side_by_side_on_one_colour_scale():
+    layers = [
+        {"shape": [2, 3], "cell_size_mm": [30, 20], "label": "front"},
+        {"shape": [1, 2], "cell_size_mm": [60, 30]},
+    ]
+    norm = Normalize(0, 8)
+    figure = maps(stack(Geometry(name="ECAL", layers=layers), np.arange(8.0)), norm, "Energy [MeV]")
+    front, back, bar = figure.axes
+    assert (front.get_title(), back.get_title(), bar.get_ylabel()) == (
+        "Layer 0 (front)",
+        "Layer 1",
+        "Energy [MeV]",
+    )
+    assert (drawn_at(front, -10, -25), drawn_at(front, 10, 25), drawn_at(back, 10, 25)) == (0, 5, 7)
+    assert {axes.collections[0].norm for axes in (front, back)} == {norm}
+
+
+def test_layers_with_other_radii_have_ticks_of_their_own():
+    layers = [{"kind": "cylindrical", "n_alpha": 4, "r_edges_mm": [0, 5, end]} for end in (10, 600)]
+    figure = maps(
+        stack(Geometry(name="Rings", layers=layers), np.arange(16.0)), Normalize(0, 16), "Energy [MeV]"
+    )
+    assert [axes.get_xticklabels()[0].get_text() for axes in figure.axes[:2]] == ["10", "600"]
+
+
+@pytest.mark.parametrize(
+    ("n", "shown"), [(1, [""]), (25, range(25)), (26, range(0, 26, 2)), (45, range(0, 45, 2))]
+)
+def test_of_deep_stacks_every_second_layer_is_drawn(n, shown):
+    layer = {"shape": [2, 2], "cell_size_mm": [5, 5], "repeat": n}
+    panels = stack(Geometry(name="ECAL", layers=[layer]), np.repeat(np.arange(n), 4))
+    assert [panel.title for panel in panels] == [f"Layer {i}" if n > 1 else "" for i in shown]
+    assert [panel.cells.tolist() for panel in panels] == [[i or 0] * 4 for i in shown]
+    figure = maps(panels, Normalize(0, n), "Energy [MeV]")
+    assert len(figure.axes) == len(panels) + 1
+
+
+@pytest.mark.parametrize(
+    ("energies", "ends"), [([0, 0], (0.1, 1)), ([5, 0], (0.5, 5)), ([1e-9, 3, 1e4], (3, 1e4))]
+)
+def test_energy_scales_take_any_image(energies, ends):
+    norm = energy_norm(np.array(energies, float))
+    assert (norm.vmin, norm.vmax) == pytest.approx(ends)
 
 
 def test_matched_showers_stand_below_each_other():

@@ -285,15 +285,15 @@ BAD_COLUMNS = {
     ),
     "scalar instead of jagged": (
         lambda c: c.update(cell_x=c["ncell"]),
-        r"tree showers, branch cell_x: type int32_t found, expected a list of integers per event",
+        r"tree showers, branch cell_x: type int32_t found, expected a list of numbers per event",
     ),
     "fractional index": (
         lambda c: c.update(cell_y=c["cell_y"] + 0.5),
-        r"branch cell_y: type double\[\] found, expected a list of integers per event",
+        r"entry 0 \(event 0\), branch cell_y: index \d+\.5 found, expected one from 0 to 29",
     ),
     "fractional event number": (
         lambda c: c.update(event=c["event"] + 0.5),
-        "branch event: type double found, expected one integer per event",
+        r"entry 0 \(event 0\.5\), branch event: 0\.5 found, expected a signed 64-bit integer",
     ),
     "array per event": (
         lambda c: c.update(px=ak.Array(np.zeros((200, 3)))),

@@ -10,7 +10,7 @@ import pytest
 import uproot
 
 from caloforge.errors import CaloforgeError
-from caloforge.geometry import CartesianLayer, Geometry
+from caloforge.geometry import CartesianLayer, CylindricalLayer, EtaPhiLayer, Geometry
 from caloforge.observables import observe
 from caloforge.provenance import file_digest
 from caloforge.showers import Showers, ShowerWriter
@@ -389,11 +389,21 @@ ONE = image_of({(15, 15): 7.0})
     ("showers", "geometry", "units", "message"),
     [
         pytest.param(
-            make_showers(np.zeros((1, 2, 30, 30))),
-            LHCB.model_copy(update={"layers": LHCB.layers * 2}),
+            make_showers(np.zeros((1, 3, 4))),
+            Geometry(name="towers", layers=(EtaPhiLayer(kind="eta_phi", eta_edges=(-1, 0, 1, 2), n_phi=4),)),
             UNITS,
-            "geometry lhcb has 2 layers",
-            id="layer stack",
+            "geometry towers is eta_phi, observables of eta_phi geometries are not defined",
+            id="eta and phi",
+        ),
+        pytest.param(
+            make_showers(np.zeros((1, 2, 4, 3))),
+            Geometry(
+                name="rings",
+                layers=(CylindricalLayer(kind="cylindrical", n_alpha=4, r_edges_mm=(0, 1, 2, 4), repeat=2),),
+            ),
+            UNITS,
+            "geometry rings is cylindrical, observables of cylindrical geometries are not defined",
+            id="rings",
         ),
         pytest.param(
             make_showers(ONE),

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 import pytest
 
 from caloforge.errors import CaloforgeError
+from caloforge.geometry import Geometry
 from caloforge.report import RunResult, render
+from caloforge.report.detector import describe
 from caloforge.report.numbers import duration, measurement, p_value, significant
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
@@ -73,6 +75,7 @@ INGEST = MADE_BY | {
     "inputs": {"data/a.root": "ab" * 32},
     "settings": {
         "title": "Electrons " + EVIL,
+        "source": {"format": "root_cells", "files": ["data/*.root"]},
         "geometry": {"name": "ECAL", "layers": [{"shape": [30, 30], "cell_size_mm": [20.0, 20.0]}]},
         "readout_threshold_MeV": 0.5,
     },
@@ -80,6 +83,7 @@ INGEST = MADE_BY | {
         {
             "file": "data/a.root",
             "events": 1000,
+            "metadata": True,
             "seed": 42,
             "geant4": "11.4.1",
             "physics": "G4EmStandardPhysics",
@@ -93,51 +97,77 @@ INGEST = MADE_BY | {
         "visible_fraction_quantiles": {"0.01": 0.15, "0.25": 0.17, "0.5": 0.175, "0.75": 0.18, "0.99": 0.2},
         "zero_cells": 0.834,
         "events_without_hits": 0,
+        "conditions": {
+            "px": {"unit": "GeV", "range": [-1.25, 20]},
+            "slope": {"unit": "1", "range": [0, 0.5]},
+        },
+        "counts": {},
     },
 }
+FIGURES = [
+    {"file": "a.svg", "section": "Showers", "title": "Average", "caption": "Mean " + EVIL},
+    {"file": "b.svg", "section": "Observables", "title": "Width", "caption": "In mm"},
+]
+
+
+def write_figures(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "index.json").write_text(json.dumps(FIGURES))
+    for entry in FIGURES:
+        (directory / entry["file"]).write_text(SVG)
 
 
 @pytest.fixture
 def make_run(tmp_path):
     """Write the files of a finished run and name it."""
 
-    def make(seed=1, label=EVIL, ingest=INGEST):
-        data, run = tmp_path / "data", tmp_path / f"seed{seed}"
-        (run / "figures").mkdir(parents=True)
-        data.mkdir(exist_ok=True)
-        figures = [
-            {"file": "a.svg", "section": "Showers", "title": "Average", "caption": "Mean " + EVIL},
-            {"file": "b.svg", "section": "Observables", "title": "Width", "caption": "In mm"},
-        ]
+    def make(seed=1, label=EVIL):
+        run = tmp_path / f"seed{seed}"
+        write_figures(run / "figures")
         contents = {
-            data / "ingest.json": ingest,
-            run / "regressor.json": TRAINING,
-            run / "train.json": TRAINING,
-            run / "sample.json": SAMPLE,
-            run / "evaluate.json": MADE_BY,
-            run / "metrics.json": {
+            "regressor.json": TRAINING,
+            "train.json": TRAINING,
+            "sample.json": SAMPLE,
+            "evaluate.json": MADE_BY,
+            "metrics.json": {
                 "label": label,
                 "events": {"generated": 200, "reference": 200, "independent": 200},
                 "observables": OBSERVABLES,
             },
-            run / "figures/index.json": figures,
         }
-        for path, content in contents.items():
-            path.write_text(json.dumps(content))
-        for entry in figures:
-            (run / "figures" / entry["file"]).write_text(SVG)
-        return RunResult("ecal", "cwgan", seed, label, data, run)
+        for name, content in contents.items():
+            (run / name).write_text(json.dumps(content))
+        return RunResult("ecal", "cwgan", seed, label, run)
 
     return make
 
 
 @pytest.fixture
-def rendered(tmp_path, make_run):
+def make_dataset(tmp_path):
+    """Write the files of a data set and return their directory."""
+
+    def make(name="ecal", ingest=INGEST, **changes):
+        directory = tmp_path / "data" / name
+        write_figures(directory / "figures")
+        (directory / "ingest.json").write_text(json.dumps(ingest | changes))
+        return directory
+
+    return make
+
+
+@pytest.fixture
+def rendered(tmp_path, make_run, make_dataset):
     """Render runs; the page, parsed, and the table."""
 
-    def run(*results):
+    def run(*results, **datasets):
         output, summary = tmp_path / "report/index.html", tmp_path / "report/summary.csv"
-        render(results or [make_run()], title="Report " + EVIL, output=output, summary=summary)
+        render(
+            results or [make_run()],
+            datasets=datasets or {"ecal": make_dataset()},
+            title="Report " + EVIL,
+            output=output,
+            summary=summary,
+        )
         return Page(output.read_text()), summary.read_bytes().decode()
 
     return run
@@ -210,7 +240,7 @@ def test_page_refers_to_nothing_outside_itself(rendered):
 def test_figures_are_embedded_by_section(rendered):
     page, _ = rendered()
     sources = page.attributes("src")
-    assert [base64.b64decode(source.partition(",")[2]).decode() for source in sources] == [SVG, SVG]
+    assert [base64.b64decode(source.partition(",")[2]).decode() for source in sources] == 4 * [SVG]
     assert page.text.index("Showers") < page.text.index("Observables", page.text.index("Showers"))
 
 
@@ -244,7 +274,8 @@ def test_data_set_and_training_are_described(rendered):
     page, _ = rendered()
     assert page.row("a.root") == ["a.root", "1,000", "42", "0.25 s", "abababababab…"]
     for text in (
-        "ECAL: 30 × 30 cells of 20.0 × 20.0 mm",
+        "ECAL: 30 × 30 cells of 20 × 20 mm",
+        "px: -1.25 to 20.0 GeV; slope: 0 to 0.500",
         "700 for training, 100 for validation, 200 for the test",
         "11.4.1",
         "30 epochs on cpu in float32",
@@ -257,13 +288,94 @@ def test_data_set_and_training_are_described(rendered):
         assert text in page.text
 
 
-def test_sources_without_metadata_have_no_speed_up(rendered, make_run):
-    unknown = dict.fromkeys(("seed", "geant4", "physics", "geant4_cpu_s_per_event"))
-    ingest = INGEST | {"files": [INGEST["files"][0] | unknown], "geant4_cpu_s_per_event": None}
-    page, _ = rendered(make_run(ingest=ingest))
+def test_sources_without_metadata_have_no_speed_up_and_say_nothing_of_geant4(rendered, make_dataset):
+    unknown = dict.fromkeys(("seed", "geant4", "physics", "geant4_cpu_s_per_event")) | {"metadata": False}
+    files = [INGEST["files"][0] | unknown]
+    page, _ = rendered(ecal=make_dataset(files=files, geant4_cpu_s_per_event=None))
     assert page.row("ecal / cwgan / seed 1")[4:6] == ["–", "–"]
     assert "The source files do not state the CPU time of Geant4." in page.text
-    assert "not stated in the files" in page.text
+    assert page.row("a.root") == ["a.root", "1,000", "abababababab…"]
+    section = page.text[page.text.index("Data set ecal") : page.text.index("What was run")]
+    assert "Geant4" not in section
+
+
+PAIRS = INGEST | {
+    "inputs": {"data/fast.root": "ab" * 32, "data/full.root": "cd" * 32},
+    "settings": {
+        "title": "Jets " + EVIL,
+        "source": {
+            "format": "delphes",
+            "files": ["data/fast.root"],
+            "full_simulation": {"files": ["data/full.root"]},
+        },
+        "geometry": {
+            "name": "Towers " + EVIL,
+            "layers": [{"kind": "eta_phi", "eta_edges": [-3, 0, 2.5], "n_phi": 72}],
+            "note": "A note " + EVIL,
+        },
+        "readout_threshold_MeV": 5,
+    },
+    "files": [
+        {
+            "file": "data/fast.root",
+            "events": 1000,
+            "metadata": False,
+            **dict.fromkeys(("seed", "geant4", "physics", "geant4_cpu_s_per_event")),
+        }
+    ],
+    "geant4_cpu_s_per_event": None,
+    "summary": INGEST["summary"]
+    | {
+        "conditions": {},
+        "counts": {"towers_outside_grid": 12345, "energy_outside_grid_GeV": 1870742.6, EVIL: 1},
+        "events_without_hits": 7,
+    },
+}
+
+
+def test_a_data_set_without_a_run_is_shown_and_its_text_never_interpreted(rendered, make_dataset):
+    page, summary = rendered(ecal=make_dataset(), jets=make_dataset("jets", PAIRS))
+    section = page.text[page.text.index("Data set jets") : page.text.index("What was run")]
+    for text in (
+        "Jets " + EVIL,
+        f"Towers {EVIL}: 2 × 72 cells in η from -3 to 2.5 and in φ",
+        "A note " + EVIL,
+        "Pairs of fast and full simulation",
+        "Energy in the fast simulation",
+        "1.00 to 99.9 GeV",
+        f"towers outside grid: 12,345; energy outside grid: 1,870,743 GeV; {EVIL}: 1",
+        "Events without energy7",
+        "Mean " + EVIL,
+    ):
+        assert text in section
+    for text in ("Geant4", "Incident energy", "Conditions"):
+        assert text not in section
+    assert page.row("fast.root") == ["fast.root", "1,000", "abababababab…"]
+    assert page.row("full.root") == ["full.root", "–", "cdcdcdcdcdcd…"]
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+    assert [link for link in page.attributes("href") if "data-" in link] == ["#data-ecal", "#data-jets"]
+    assert len(page.attributes("src")) == 6
+    assert "jets" not in summary
+
+
+def test_sources_without_a_digest_are_listed(rendered, make_dataset):
+    page, _ = rendered(ecal=make_dataset(inputs={}))
+    assert page.row("a.root")[-1] == "–"
+
+
+def test_layers_are_described_equal_ones_together():
+    def text(*layers):
+        return describe(Geometry(name="ECAL", layers=layers))
+
+    pixels = {"shape": [25, 25], "cell_size_mm": [5.1, 5.1], "thickness_mm": 6.0, "repeat": 25}
+    assert text(pixels) == "25 layers of 25 × 25 cells of 5.1 × 5.1 mm, 6 mm deep"
+    strips, pads = (
+        {"shape": [3, 96], "cell_size_mm": [160, 5], "label": "front"},
+        {"shape": [12, 6], "cell_size_mm": [40, 80], "thickness_mm": 42},
+    )
+    assert text(strips, pads) == "3 × 96 cells of 160 × 5 mm; 12 × 6 cells of 40 × 80 mm, 42 mm deep"
+    rings = {"kind": "cylindrical", "n_alpha": 16, "r_edges_mm": [0, 5, 20.5]}
+    assert text(rings) == "16 × 2 cells in α and in r from 0 to 20.5 mm"
 
 
 def test_a_run_without_regressor_has_one_training(rendered, make_run):
@@ -304,12 +416,27 @@ def test_summary_has_a_row_per_run_observable_and_metric(rendered, make_run):
     "name",
     ["train.json", "sample.json", "evaluate.json", "metrics.json", "figures/index.json", "figures/b.svg"],
 )
-def test_missing_files_are_named_and_nothing_is_written(rendered, make_run, tmp_path, name):
+def test_missing_files_of_runs_are_named_and_nothing_is_written(rendered, make_run, tmp_path, name):
     run = make_run()
     (run.run_directory / name).unlink()
     with pytest.raises(CaloforgeError, match=f"{name}: no such file"):
         rendered(run)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("name", ["ingest.json", "figures/index.json", "figures/a.svg"])
+def test_missing_files_of_data_sets_are_named_and_nothing_is_written(rendered, make_dataset, tmp_path, name):
+    directory = make_dataset()
+    (directory / name).unlink()
+    with pytest.raises(CaloforgeError, match=f"{name}: no such file"):
+        rendered(ecal=directory)
+    assert not (tmp_path / "report").exists()
+
+
+def test_settings_of_a_data_set_that_are_none_are_named(rendered, make_dataset):
+    directory = make_dataset(settings=INGEST["settings"] | {"readout_threshold_MeV": -1})
+    with pytest.raises(CaloforgeError, match=r"ingest\.json: settings\.readout_threshold_MeV: "):
+        rendered(ecal=directory)
 
 
 def test_records_without_a_needed_key_or_that_are_no_json_are_named(rendered, make_run):

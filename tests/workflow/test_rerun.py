@@ -8,7 +8,7 @@ from analysis import Analysis
 
 AFTER_TRAINING = {"sample", "sample_grid", "observe_samples", "evaluate", "report", "all"}
 AFTER_PREPROCESSING = {"regressor", "train"} | AFTER_TRAINING
-EVERYTHING = {"ingest", "observe_reference", "preprocess"} | AFTER_PREPROCESSING
+EVERYTHING = {"ingest", "draw_dataset", "observe_reference", "preprocess"} | AFTER_PREPROCESSING
 
 
 def put(*path: str | int, value: object) -> Callable[[dict], None]:
@@ -27,6 +27,7 @@ def test_every_result_is_made(finished: Analysis):
     data, run = "results/ecal/data", "results/ecal/tiny/seed1"
     assert found >= {
         *(f"{data}/{name}" for name in ("train.h5", "val.h5", "test.h5", "ingest.json")),
+        *(f"{data}/{name}" for name in ("figures/index.json", "figures.json")),
         *(f"{data}/observables_{split}.{kind}" for split in ("train", "test") for kind in ("h5", "json")),
         *(f"results/ecal/tiny/{name}" for name in ("preprocessing.json", "preprocess.json")),
         *(f"{run}/{name}" for name in ("regressor.pt", "regressor_history.csv", "regressor.json")),
@@ -54,7 +55,7 @@ def test_a_second_call_does_nothing(finished: Analysis):
         (put("sampling", "batch_size", value=32), AFTER_TRAINING),
         (put("runs", 0, "grid", "values", "pz", value=[20]), {"sample_grid", "all"}),
         (put("evaluation", "bins", value=12), {"evaluate", "report", "all"}),
-        (put("figures", "dpi", value=70), {"evaluate", "report", "all"}),
+        (put("figures", "dpi", value=70), {"draw_dataset", "evaluate", "report", "all"}),
         (put("runs", 0, "label", value="another label"), {"evaluate", "report", "all"}),
         (put("report", "title", value="another title"), {"report", "all"}),
     ],
@@ -111,6 +112,7 @@ def test_cosmetic_edits_of_the_configuration_rerun_nothing(analysis: Analysis):
     ("module", "expected"),
     [
         ("ingest/split.py", EVERYTHING),
+        ("figures/dataset.py", {"draw_dataset", "report", "all"}),
         ("preprocessing.py", {"preprocess"} | AFTER_PREPROCESSING),
         ("training/loop.py", AFTER_PREPROCESSING),
         ("models/conditional_wgan/family.py", {"train"} | AFTER_TRAINING),

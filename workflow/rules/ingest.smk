@@ -4,8 +4,8 @@
 
 rule ingest:
     input:
-        files=lambda w: source_files(CONFIG.datasets[w.dataset]),
-        paired=lambda w: paired_files(CONFIG.datasets[w.dataset]),
+        files=lambda w: source_files(CONFIG.datasets[w.dataset], CONFIG.remote_files),
+        paired=lambda w: paired_files(CONFIG.datasets[w.dataset], CONFIG.remote_files),
     output:
         train="results/{dataset}/data/train.h5",
         val="results/{dataset}/data/val.h5",
@@ -13,6 +13,8 @@ rule ingest:
         record="results/{dataset}/data/ingest.json",
     params:
         settings=lambda w: plain(CONFIG.datasets[w.dataset]),
+        urls=lambda w: [*CONFIG.datasets[w.dataset].source.urls],
+        paired_urls=lambda w: [*CONFIG.datasets[w.dataset].source.paired_urls],
         code=lambda w: code_digest(
             "caloforge.ingest", f"caloforge.ingest.formats.{CONFIG.datasets[w.dataset].source.format}"
         ),

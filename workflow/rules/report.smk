@@ -1,4 +1,4 @@
-# in:  records, metrics and figures of every run
+# in:  records, metrics and figures of every run, records and figures of data sets
 # out: one page and one table
 
 RUNS = [
@@ -7,20 +7,19 @@ RUNS = [
         "model": run.model,
         "seed": seed,
         "label": run.label,
-        "data_directory": f"results/{run.dataset}/data",
         "run_directory": f"results/{run.dataset}/{run.model}/seed{seed}",
     }
     for run in CONFIG.runs
     for seed in run.seeds
 ]
 FOLDERS = [run["run_directory"] for run in RUNS]
+DATA_FOLDERS = {name: f"results/{name}/data" for name in CONFIG.reported_datasets}
 
 
 rule report:
     input:
-        ingest=expand(
-            "results/{dataset}/data/ingest.json", dataset=sorted({run.dataset for run in CONFIG.runs})
-        ),
+        ingest=expand("{folder}/ingest.json", folder=DATA_FOLDERS.values()),
+        data_figures=expand("{folder}/figures", folder=DATA_FOLDERS.values()),
         regressor=expand("{folder}/regressor.json", folder=FOLDERS),
         train=expand("{folder}/train.json", folder=FOLDERS),
         sample=expand("{folder}/sample.json", folder=FOLDERS),
@@ -32,6 +31,7 @@ rule report:
         summary="results/report/summary.csv",
     params:
         runs=RUNS,
+        datasets=DATA_FOLDERS,
         title=CONFIG.report.title,
         code=code_digest("caloforge.report"),
     log:

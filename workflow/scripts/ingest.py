@@ -9,7 +9,7 @@ with stage(snakemake.log[0]):
     ingest(
         DatasetSettings(**snakemake.params.settings),
         name=snakemake.wildcards.dataset,
-        files=[Path(file) for file in snakemake.input.files],
-        paired=[Path(file) for file in snakemake.input.paired],
+        files=[*map(Path, snakemake.input.files), *snakemake.params.urls],
+        paired=[*map(Path, snakemake.input.paired), *snakemake.params.paired_urls],
         **paths(snakemake.output),
     )

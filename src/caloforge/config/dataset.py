@@ -15,8 +15,8 @@ from pydantic import (
 
 from caloforge.binning import BinningFile
 from caloforge.config.base import Settings
-from caloforge.config.sources import Column, Source
-from caloforge.geometry import Geometry
+from caloforge.config.sources import Column, Primaries, Source
+from caloforge.geometry import AXES, Geometry
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
@@ -103,6 +103,39 @@ class DatasetSettings(Settings):
     def has_primaries(self) -> bool:
         """Whether each event is the shower of one primary, and not a collision."""
         return getattr(self.source, "incident_energy", None) is not None
+
+    @model_validator(mode="after")
+    def _axes_are_those_of_the_geometry(self) -> "DatasetSettings":
+        axes, sum_layers = getattr(self.source, "axes", None), getattr(self.source, "sum_layers", 0)
+        own = AXES[self.geometry.kind]
+        if sum_layers and len(self.geometry.layers) > 1:
+            raise ValueError(
+                f"source.sum_layers is {sum_layers}, but the geometry has {len(self.geometry.layers)} "
+                f"layers, expected one"
+            )
+        if axes is None:
+            return self
+        expected = {*own, "layer"} if sum_layers or "layer" in axes else {*own}
+        if sorted(axes) != sorted(expected):
+            raise ValueError(
+                f"source.axes is {', '.join(axes)}, expected each of {', '.join(sorted(expected))} once"
+            )
+        if "layer" in axes and not self.geometry.is_grid and not sum_layers:
+            raise ValueError("source.axes has layer, but the layers of the geometry differ")
+        return self
+
+    @model_validator(mode="after")
+    def _collisions_are_images_in_eta_and_phi(self) -> "DatasetSettings":
+        if isinstance(self.source, Primaries):
+            return self
+        of_source = f"with the source format {self.source.format}"
+        if self.geometry.kind != "eta_phi" or len(self.geometry.layers) != 1:
+            found = f"{len(self.geometry.layers)} of the kind {self.geometry.kind}"
+            raise ValueError(f"geometry.layers: found {found}, expected one of the kind eta_phi {of_source}")
+        if self.conditions or self.axis_check:
+            name = "conditions" if self.conditions else "axis_check"
+            raise ValueError(f"found {name}, expected none {of_source}, whose events have no primary")
+        return self
 
     @model_validator(mode="after")
     def _axis_check_uses_conditions(self) -> "DatasetSettings":

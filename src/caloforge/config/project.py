@@ -1,9 +1,9 @@
 """The whole configuration: data sets and models are defined, runs pair them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, model_validator
@@ -11,6 +11,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from caloforge.config.base import Settings
 from caloforge.config.dataset import DatasetSettings, Name
+from caloforge.config.downloads import Download, RemoteFile
+from caloforge.config.sources import is_url
 from caloforge.config.stages import EvaluationSettings, FigureSettings, GridSettings, SamplingSettings
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
 
@@ -26,10 +28,13 @@ def _not(reserved: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _unique(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"found {list(seeds)}, expected every seed once")
-    return seeds
+def _every_once(noun: str) -> AfterValidator:
+    def check(items: tuple) -> tuple:
+        if len(set(items)) < len(items):
+            raise ValueError(f"found {list(items)}, expected every {noun} once")
+        return items
+
+    return AfterValidator(check)
 
 
 DatasetName = Annotated[Name, _not("report")]
@@ -42,7 +47,7 @@ class Run(Settings):
 
     dataset: str = Field(description="name under datasets")
     model: str = Field(description="name under models")
-    seeds: Annotated[tuple[NonNegativeInt, ...], AfterValidator(_unique)] = Field(
+    seeds: Annotated[tuple[NonNegativeInt, ...], _every_once("seed")] = Field(
         min_length=1, description="root seeds; each is a training of its own"
     )
     label: str = Field(default="", description="written on every figure and beside the run in the report")
@@ -55,6 +60,9 @@ class ReportSettings(Settings):
     """The report page."""
 
     title: str = "Generated calorimeter showers"
+    datasets: Annotated[tuple[str, ...], _every_once("data set")] = Field(
+        default=(), description="names under datasets, shown besides the data sets of the runs"
+    )
 
 
 class Config(Settings):
@@ -65,10 +73,29 @@ class Config(Settings):
     runs: tuple[Run, ...] = Field(
         min_length=1, description="what is trained; an overlay replaces the whole list"
     )
+    downloads: dict[Name, Download] = Field(
+        default={},
+        description="public records whose files are fetched when a data set lists them, "
+        "`downloads/<name>/<file>`; by name",
+    )
     sampling: SamplingSettings = SamplingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     figures: FigureSettings = FigureSettings()
     report: ReportSettings = ReportSettings()
+
+    @property
+    def remote_files(self) -> dict[str, RemoteFile]:
+        """Where the files of `downloads` come from, by their paths."""
+        return {
+            path: file
+            for name, download in self.downloads.items()
+            for path, file in download.remote_files(name).items()
+        }
+
+    @property
+    def reported_datasets(self) -> tuple[str, ...]:
+        """Names of the data sets that the report shows, each once."""
+        return tuple(dict.fromkeys((*(run.dataset for run in self.runs), *self.report.datasets)))
 
     def run(self, dataset: str, model: str) -> Run:
         """The run that pairs `dataset` with `model`."""
@@ -90,7 +117,7 @@ class Config(Settings):
         for name, dataset in self.datasets.items():
             for patterns in (dataset.source.files, dataset.source.paired_files):
                 for pattern in patterns:
-                    if not matching_files(pattern):
+                    if not is_url(pattern) and not matching_files(pattern, self.remote_files):
                         path = ("datasets", name, "source", *dataset.source.place_of(pattern))
                         yield path, f"found {pattern!r}, which matches no file in {Path.cwd()}"
 
@@ -107,6 +134,9 @@ class Config(Settings):
                 yield (*path, "model"), _unknown(run.model, self.models)
             if run.dataset in self.datasets and run.model in self.models:
                 yield from self._pair_misfits(path, run)
+        for number, name in enumerate(self.report.datasets):
+            if name not in self.datasets:
+                yield ("report", "datasets", number), _unknown(name, self.datasets)
 
     def _pair_misfits(self, path: tuple, run: Run) -> Iterator[tuple[tuple, str]]:
         model, dataset = self.models[run.model], self.datasets[run.dataset]
@@ -123,27 +153,35 @@ class Config(Settings):
                 yield (*path, "grid", "values"), text
 
 
-def source_files(dataset: DatasetSettings) -> list[str]:
-    """The source files of a data set, sorted; relative ones seen from the working directory."""
-    return _sorted_files(dataset.source.files)
+def source_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list[str]:
+    """The source files of a data set but for URLs, sorted; relative ones seen from the working directory.
+
+    Files that can be fetched, `remote`, count as present.
+    """
+    return _sorted_files(dataset.source.files, remote)
 
 
-def paired_files(dataset: DatasetSettings) -> list[str]:
+def paired_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list[str]:
     """The files of the full simulation that `source_files` are paired with, sorted; often none."""
-    return _sorted_files(dataset.source.paired_files)
+    return _sorted_files(dataset.source.paired_files, remote)
 
 
-def _sorted_files(patterns: Iterable[str]) -> list[str]:
-    return sorted(file for pattern in patterns for file in matching_files(pattern))
+def _sorted_files(patterns: Iterable[str], remote: Collection[str]) -> list[str]:
+    local = (pattern for pattern in patterns if not is_url(pattern))
+    return sorted(file for pattern in local for file in matching_files(pattern, remote))
 
 
-def matching_files(pattern: str) -> list[str]:
-    """The file called `pattern`, or else the files that match it as a glob pattern."""
+def matching_files(pattern: str, remote: Collection[str] = ()) -> set[str]:
+    """The file called `pattern`, or else the files, also `remote` ones, that match it as a glob pattern."""
     path = Path(pattern)
     if path.is_file():
-        return [pattern]
+        return {str(path)}
     below = path.relative_to(path.anchor)
-    return [str(file) for file in Path(path.anchor).glob(str(below)) if file.is_file()]
+    present = {str(file) for file in Path(path.anchor).glob(str(below)) if file.is_file()}
+    depth = len(path.parts)
+    return present | {
+        file for file in remote if len(PurePath(file).parts) == depth and PurePath(file).match(pattern)
+    }
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

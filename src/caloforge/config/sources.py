@@ -2,13 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat
 
 from caloforge.config.base import Settings
 
 EnergyUnit = Literal["eV", "keV", "MeV", "GeV", "TeV"]
 Unit = Literal["eV", "keV", "MeV", "GeV", "TeV", "um", "mm", "cm", "m", "mrad", "rad", "deg", "ns", "1"]
+
+
+def is_url(file: str) -> bool:
+    """Whether a source file is read from a server, such as `https://…` or `root://…`."""
+    return "://" in file
+
+
+def _local(files: tuple[str, ...]) -> tuple[str, ...]:
+    for file in filter(is_url, files):
+        raise ValueError(f"found {file!r}, expected a local file: only ROOT files are read from URLs")
+    return files
+
+
 Files = Annotated[tuple[str, ...], Field(min_length=1)]
+LocalFiles = Annotated[Files, AfterValidator(_local)]
 
 
 class Column(Settings):
@@ -38,6 +52,16 @@ class _Source(Settings):
         """Files or glob patterns of the full simulation, where `files` are those of the fast one."""
         return ()
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Those of `files` that are read from servers."""
+        return tuple(filter(is_url, self.files))
+
+    @property
+    def paired_urls(self) -> tuple[str, ...]:
+        """Those of `paired_files` that are read from servers."""
+        return tuple(filter(is_url, self.paired_files))
+
     def place_of(self, pattern: str) -> tuple[str | int, ...]:
         """Path below `source` of the key that holds `pattern`."""
         return ("files", self.files.index(pattern))
@@ -46,7 +70,9 @@ class _Source(Settings):
 class Primaries(_Source):
     """What every format says of its events beside their cells."""
 
-    files: Files = Field(description="files or glob patterns, relative to the working directory")
+    files: Files = Field(
+        description="files or glob patterns, relative to the working directory; of ROOT files also URLs"
+    )
     event: str | None = Field(
         default="event",
         description="integer column with the event number, unique in the data set; "
@@ -142,8 +168,10 @@ class Arrays(_Dense):
     """HDF5 or npz files with one array per quantity, events along the first axis."""
 
     format: Literal["arrays"]
+    files: LocalFiles = Field(description="files or glob patterns, relative to the working directory")
     cells: Names = Field(
-        description="key of the energies of all cells, or one key per layer from the front to the back"
+        description="key of the energies of all cells, `group/key` in a group, or one key per layer from the "
+        "front to the back"
     )
     stored_as: PositiveFloat = Field(
         default=1, description="the file holds cell energies times this factor; ingest divides by it"
@@ -155,12 +183,21 @@ class Arrays(_Dense):
     )
 
 
+Unmatched = Annotated[
+    Literal["refuse", "drop"],
+    Field(
+        description="what to do when events of one side have no partner: end with an error, or leave them "
+        "out and count them"
+    ),
+]
+
+
 class FullTowers(Settings):
     """ROOT trees with the towers of the full simulation, one entry per event."""
 
     files: Files
     tree: str = "calotowers"
-    event: str = "event"
+    event: str = Field(default="event", description="integer branch with the event number of Delphes")
     eta: str = Field(default="tower_ieta", description="index of the tower in eta, from 0")
     phi: str = Field(default="tower_iphi", description="index of the tower in phi, from 0 at -pi")
     energy: Names = Field(
@@ -175,16 +212,16 @@ class Delphes(_Source):
     format: Literal["delphes"]
     files: Files = Field(description="files or glob patterns of Delphes, relative to the working directory")
     tree: str = "Delphes"
-    event: str = "Event.Number"
-    towers: str = Field(default="Tower", description="branch of the calorimeter towers")
+    event: str = Field(
+        default="Event.Number", description="branch with one number per event, unique in the data set"
+    )
+    towers: str = Field(
+        default="Tower", description="branch of the towers, of which Eta, Phi, E, Eem and Ehad are read"
+    )
     full_simulation: FullTowers | None = Field(
         default=None, description="null for Delphes alone: its images are the showers"
     )
-    unmatched: Literal["refuse", "drop"] = Field(
-        default="refuse",
-        description="what to do when events of one side have no partner: end with an error, or leave them "
-        "out and count them",
-    )
+    unmatched: Unmatched = "refuse"
 
     @property
     def paired_files(self) -> tuple[str, ...]:
@@ -205,14 +242,16 @@ class RootImages(_Source):
     files: Files = Field(description="files of the fast simulation")
     full_files: Files = Field(description="files of the full simulation")
     images: str = Field(
-        default="DQMData/calo_image_*", description="name of the histograms; * stands for their number"
+        default="DQMData/calo_image_*",
+        pattern=r"^[^*]*\*[^*/]*$",
+        description="name of the histograms; one * after their folder stands for their number",
     )
     full_number_minus_fast: int = Field(
         default=1,
         description="number of the full-simulation image minus that of the fast one of the same event",
     )
     cell_energy_unit: EnergyUnit = "MeV"
-    unmatched: Literal["refuse", "drop"] = "refuse"
+    unmatched: Unmatched = "refuse"
 
     @property
     def paired_files(self) -> tuple[str, ...]:

@@ -1,49 +1,50 @@
 """Pictures of showers: the average one, and single ones side by side."""
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from caloforge.figures.layers import AXIS_LABELS, draw_layer, energy_norm
 from caloforge.figures.style import new_figure
-from caloforge.geometry import CartesianLayer
-
-DECADES = 5
-"""Range of a colour scale, from the highest energy down."""
+from caloforge.geometry import Layer
 
 
-def average_image(reference_MeV: np.ndarray, generated_MeV: np.ndarray, layer: CartesianLayer) -> Figure:
-    """Mean energy per cell of full simulation and generated showers, and their ratio.
+def average_image(
+    reference_MeV: np.ndarray, other_MeV: np.ndarray, layer: Layer, *, other: str = "Generated"
+) -> Figure:
+    """Mean energy per cell of the full simulation and of other showers, and their ratio.
 
     Parameters
     ----------
-    reference_MeV, generated_MeV
+    reference_MeV, other_MeV
         Mean energy per cell [MeV], shape (V,).
     layer
         Of the cells.
+    other
+        What the other showers are.
     """
     figure = new_figure(9, 3.1)
-    full, fast, ratio = figure.subplots(1, 3, sharex=True, sharey=True)
-    norm = _energy_norm(np.stack([reference_MeV, generated_MeV]))
-    for axes, image, title in ((full, reference_MeV, "Full simulation"), (fast, generated_MeV, "Generated")):
-        drawn = _draw(axes, image, layer, norm, "viridis")
+    left, middle, right = figure.subplots(1, 3, sharex=True, sharey=True)
+    norm = energy_norm(np.stack([reference_MeV, other_MeV]))
+    for axes, image, title in ((left, reference_MeV, "Full simulation"), (middle, other_MeV, other)):
+        drawn = draw_layer(axes, image, layer, norm)
         axes.set_title(title)
-    figure.colorbar(drawn, ax=[full, fast], label="Mean energy per cell [MeV]")
+    figure.colorbar(drawn, ax=[left, middle], label="Mean energy per cell [MeV]")
 
-    known = (reference_MeV > 0) & (generated_MeV > 0)
-    quotient = np.divide(generated_MeV, reference_MeV, out=np.full_like(reference_MeV, np.nan), where=known)
-    drawn = _draw(ratio, quotient, layer, LogNorm(1 / 3, 3), "PuOr")
-    ratio.set_title("Ratio")
+    known = (reference_MeV > 0) & (other_MeV > 0)
+    quotient = np.divide(other_MeV, reference_MeV, out=np.full_like(reference_MeV, np.nan), where=known)
+    drawn = draw_layer(right, quotient, layer, LogNorm(1 / 3, 3), "PuOr")
+    right.set_title("Ratio")
     ticks = [1 / 3, 1 / 2, 1, 2, 3]
     colorbar = figure.colorbar(
-        drawn, ax=ratio, label="Generated / full simulation", extend="both", ticks=ticks
+        drawn, ax=right, label=f"{other} / full simulation", extend="both", ticks=ticks
     )
     colorbar.ax.set_yticklabels(["1/3", "1/2", "1", "2", "3"])
     colorbar.ax.minorticks_off()
-    full.set_ylabel("y [mm]")
-    for axes in (full, fast, ratio):
-        axes.set_xlabel("x [mm]")
+    x_label, y_label = AXIS_LABELS[layer.kind]
+    left.set_ylabel(y_label)
+    for axes in (left, middle, right):
+        axes.set_xlabel(x_label)
     return figure
 
 
@@ -52,7 +53,7 @@ def matched_showers(
     generated_MeV: np.ndarray,
     energies_GeV: np.ndarray,
     angles_deg: np.ndarray,
-    layer: CartesianLayer,
+    layer: Layer,
 ) -> Figure:
     """Single showers of the full simulation, and below each the one generated for the same primary.
 
@@ -68,28 +69,14 @@ def matched_showers(
     n = len(reference_MeV)
     figure = new_figure(2.1 * n + 1.2, 4.6)
     grid = figure.subplots(2, n, sharex=True, sharey=True, squeeze=False)
-    norm = _energy_norm(np.stack([reference_MeV, generated_MeV]))
+    norm = energy_norm(np.stack([reference_MeV, generated_MeV]))
+    x_label, y_label = AXIS_LABELS[layer.kind]
     for column in range(n):
-        _draw(grid[0, column], reference_MeV[column], layer, norm, "viridis")
-        drawn = _draw(grid[1, column], generated_MeV[column], layer, norm, "viridis")
+        draw_layer(grid[0, column], reference_MeV[column], layer, norm)
+        drawn = draw_layer(grid[1, column], generated_MeV[column], layer, norm)
         grid[0, column].set_title(f"{energies_GeV[column]:.3g} GeV, {angles_deg[column]:.0f}°")
-        grid[1, column].set_xlabel("x [mm]")
-    grid[0, 0].set_ylabel("Full simulation\ny [mm]")
-    grid[1, 0].set_ylabel("Generated\ny [mm]")
+        grid[1, column].set_xlabel(x_label)
+    grid[0, 0].set_ylabel(f"Full simulation\n{y_label}")
+    grid[1, 0].set_ylabel(f"Generated\n{y_label}")
     figure.colorbar(drawn, ax=grid, label="Energy per cell [MeV]")
     return figure
-
-
-def _energy_norm(energies_MeV: np.ndarray) -> LogNorm:
-    highest = energies_MeV.max()
-    return LogNorm(energies_MeV[energies_MeV >= highest / 10**DECADES].min(), highest)
-
-
-def _draw(
-    axes: Axes, image: np.ndarray, layer: CartesianLayer, norm: Normalize, colours: str | Colormap
-) -> QuadMesh:
-    x_mm, y_mm = (
-        (np.arange(n + 1) - n / 2) * size for n, size in zip(layer.shape, layer.cell_size_mm, strict=True)
-    )
-    axes.set_aspect("equal")
-    return axes.pcolormesh(x_mm, y_mm, image.reshape(layer.shape).T, norm=norm, cmap=colours, rasterized=True)

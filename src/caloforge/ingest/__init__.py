@@ -12,6 +12,7 @@ import numpy as np
 
 from caloforge.atomic import atomic_path
 from caloforge.config.dataset import DatasetSettings
+from caloforge.config.sources import is_url
 from caloforge.errors import CaloforgeError
 from caloforge.ingest.batch import Batch, SourceFile
 from caloforge.ingest.checks import Survey, duplicate
@@ -25,8 +26,8 @@ def ingest(
     settings: DatasetSettings,
     *,
     name: str,
-    files: Sequence[Path],
-    paired: Sequence[Path] = (),
+    files: Sequence[Path | str],
+    paired: Sequence[Path | str] = (),
     train: Path,
     val: Path,
     test: Path,
@@ -44,7 +45,7 @@ def ingest(
     name
         Of the data set.
     files
-        Its files.
+        Its files: paths, or URLs as text. What a URL holds is neither checked before it is read nor digested.
     paired
         Files of the full simulation of the same events, where `files` are those of a fast one.
     train, val, test
@@ -58,15 +59,21 @@ def ingest(
         If a file cannot be read, holds something else than the settings say or something unphysical, changes
         while it is read, if event numbers repeat or if a split comes out empty.
     """
-    inputs = _check_files(name, settings, [Path(file) for file in (*files, *paired)])
+    sources = [file if isinstance(file, str) and is_url(file) else Path(file) for file in (*files, *paired)]
+    _check_files(name, settings, sources)
+    inputs = [file for file in sources if isinstance(file, Path)]
     with ExitStack() as outputs:
         partial = [outputs.enter_context(atomic_path(path)) for path in (train, val, test)]
         with recorded(
             record, stage="ingest", inputs=inputs, settings=settings.model_dump(mode="json")
         ) as facts:
+            facts["inputs"] |= {file: None for file in sources if isinstance(file, str)}
             before = [_state(file) for file in inputs]
             read = functools.partial(
-                find_format(settings.source.format).read, settings, inputs[: len(files)], inputs[len(files) :]
+                find_format(settings.source.format).read,
+                settings,
+                sources[: len(files)],
+                sources[len(files) :],
             )
             facts |= _convert(settings, name, read, facts["inputs"], dict(zip(SPLITS, partial, strict=True)))
             for file, state in zip(inputs, before, strict=True):
@@ -74,16 +81,18 @@ def ingest(
                     raise CaloforgeError(f"{file}: changed while it was read, expected a file at rest")
 
 
-def _check_files(name: str, settings: DatasetSettings, files: list[Path]) -> list[Path]:
+def _check_files(name: str, settings: DatasetSettings, files: list[Path | str]) -> None:
     if not files:
         raise CaloforgeError(f"data set {name}: no source file found, expected at least one")
-    seen: set[Path] = set()
+    seen: set[Path | str] = set()
     for file in files:
-        find_format(settings.source.format).check_file(file)
-        if file.resolve() in seen:
+        location = file
+        if isinstance(file, Path):
+            find_format(settings.source.format).check_file(file)
+            location = file.resolve()
+        if location in seen:
             raise CaloforgeError(f"data set {name}: {file} is listed twice")
-        seen.add(file.resolve())
-    return files
+        seen.add(location)
 
 
 def _state(file: Path) -> tuple[int, int, int]:
@@ -95,13 +104,15 @@ def _convert(
     settings: DatasetSettings,
     name: str,
     read: Callable[[], Iterator[Batch]],
-    digests: Mapping[str, str],
+    digests: Mapping[str, str | None],
     outputs: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Write the canonical files and return what the record should say of them."""
     sources: list[SourceFile] = []
     survey = Survey(settings)
-    source = json.dumps({Path(file).name: digest for file, digest in digests.items()})
+    source = json.dumps(
+        {file if is_url(file) else Path(file).name: digest for file, digest in digests.items()}
+    )
     units = {condition: column.unit for condition, column in settings.conditions.items()}
     with ExitStack() as stack:
         writers = [

@@ -1,6 +1,6 @@
 """Consecutive events of a source file, checked while they become showers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,9 +48,9 @@ class Metadata(BaseModel):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A source file, its number of events, and its metadata (None if it has none)."""
+    """A source file (a path or a URL), its number of events, and its metadata (None if it has none)."""
 
-    path: Path
+    path: Path | str
     events: int
     metadata: Metadata | None = None
 
@@ -67,14 +67,18 @@ class Batch:
         Makes showers of the entries and checks every number of them; called once, when they are first asked
         for, so that another thread may read the next batch meanwhile.
     counts
-        What a format counts while it reads and a record should say, such as towers outside the grid.
+        What a format counts while it reads and a record should say, such as towers outside the grid; called
+        after `convert`.
+    kept
+        Which of the entries became showers, counted from the first, where not all did.
     """
 
     source: SourceFile
     where: str
     first_entry: int
     convert: Callable[[], Showers]
-    counts: Callable[[], dict[str, int]] = dict
+    counts: Callable[[], Mapping[str, float]] = dict
+    kept: np.ndarray | None = None
 
     @cached_property
     def showers(self) -> Showers:
@@ -89,12 +93,14 @@ class Batch:
 
     def place(self, row: int) -> str:
         """Where a shower of the batch comes from, for messages."""
-        return f"{self.where}, entry {self.first_entry + row} (event {self.showers.event[row]})"
+        entry = self.first_entry + (row if self.kept is None else self.kept[row])
+        return f"{self.where}, entry {entry} (event {self.showers.event[row]})"
 
 
 def batch_events(settings: DatasetSettings) -> int:
     """Number of events to read at a time."""
-    return max(1, min(settings.chunk_events, BATCH_BYTES // (4 * settings.geometry.n_cells)))
+    n_cells = settings.geometry.n_cells * (getattr(settings.source, "sum_layers", 0) or 1)
+    return max(1, min(settings.chunk_events, BATCH_BYTES // (4 * n_cells)))
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,8 @@ class Entries:
 
     def event_numbers(self, name: str) -> np.ndarray:
         """The event numbers as int64, shape (n,); `name` is their column."""
-        event = self.event.astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            event = self.event.astype(np.int64)
         self.refuse(event != self.event, name, self.event, "a signed 64-bit integer")
         return event
 

@@ -19,7 +19,9 @@ LEAST_CORRELATION = 0.5
 ROUNDING = 1e-12
 """Variance over mean square that is rounding and no variation."""
 FRACTION_BINS = 100_000
-"""Resolution of the quantiles of the visible fraction."""
+"""Resolution of the quantiles of the visible fraction, which is finer below 0.001."""
+LARGEST_OF_PAIRS = 10
+"""Full over fast energy of a pair up to which quantiles are told apart."""
 DEEP = 5
 """Layers from which on the depth of a shower is checked."""
 EVENTS_AT_A_TIME = 4_000_000
@@ -44,8 +46,11 @@ class Survey:
             weights += _positions(geometry)
         self._weights = [weight.astype(np.float32) for weight in weights]
         self._ranges: dict[str, tuple[float, float]] = {}
-        self._fraction_step = max(1.0, settings.visible_fraction[1]) / FRACTION_BINS
-        self._fractions = np.zeros(FRACTION_BINS + 2, dtype=np.int64)
+        highest = max(1.0, settings.visible_fraction[1]) if settings.has_primaries else LARGEST_OF_PAIRS
+        step = highest / FRACTION_BINS
+        even = step * np.arange(100, FRACTION_BINS + 2)
+        self._fraction_edges = np.concatenate([[0], np.geomspace(1e-12, even[0], 2000, endpoint=False), even])
+        self._fractions = np.zeros(len(self._fraction_edges), dtype=np.int64)
         self._counts: Counter[str] = Counter()
         self._events = self._empty = self._hit_cells = 0
         self._leaning, self._deepening = Correlations(2, 2), Correlations(3, 1)
@@ -71,7 +76,7 @@ class Survey:
         self._hit_cells += int(np.count_nonzero(showers.showers))
         for name, values in {"incident energy": incident_MeV / 1000, **showers.conditions}.items():
             low, high = self._ranges.get(name, (np.inf, -np.inf))
-            self._ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
+            self._ranges[name] = float(values.min(initial=low)), float(values.max(initial=high))
         with np.errstate(divide="ignore", invalid="ignore"):
             centres = [moment / visible_MeV for moment in moments]
             if check := self._settings.axis_check:
@@ -110,7 +115,7 @@ class Survey:
                 f"{batch.place(row)}: {visible_MeV[row]:.6g} MeV visible found, expected at most {highest:g} "
                 f"of the incident {incident_MeV[row]:.6g} MeV: {self._unit_advice(fraction[row])}"
             )
-        bins = np.minimum(fraction / self._fraction_step, FRACTION_BINS + 1).astype(int)
+        bins = np.searchsorted(self._fraction_edges, fraction, side="right") - 1
         self._fractions += np.bincount(bins, minlength=len(self._fractions))
 
     def _check_visible_fraction(self, name: str) -> None:
@@ -158,7 +163,7 @@ class Survey:
         """Refuse a data set in which showers of higher energy do not reach deeper, but farther elsewhere.
 
         The depth of the shower maximum grows with the logarithm of the energy (see
-        `Geometry.shower_maximum_mm`), the lateral position does not.
+        `Geometry.shower_maximum_mm`), the lateral position does not; the distance r from the axis may.
         """
         if not self._is_deep:
             return
@@ -168,7 +173,7 @@ class Survey:
         if depth < -LEAST_CORRELATION:
             guess = "the layers look numbered from the back"
         for axis, correlation in zip(axes, lateral, strict=True):
-            if abs(correlation) > max(abs(depth), LEAST_CORRELATION):
+            if axis != "r" and abs(correlation) > max(abs(depth), LEAST_CORRELATION):
                 guess = f"{axis} and layer look swapped"
         if guess:
             raise CaloforgeError(
@@ -199,7 +204,7 @@ class Survey:
         }
 
     def _fraction_quantile(self, q: float) -> float:
-        return float(np.searchsorted(np.cumsum(self._fractions), q * self._events)) * self._fraction_step
+        return float(self._fraction_edges[np.searchsorted(np.cumsum(self._fractions), q * self._events)])
 
 
 class Correlations:

@@ -2,23 +2,60 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
 
 from caloforge.atomic import atomic_path
 from caloforge.errors import CaloforgeError
+from caloforge.geometry import Geometry
 from caloforge.hdf5 import create_hdf5
-from caloforge.observables import image
+from caloforge.observables import image, stack
 from caloforge.observables.observable import Observable, Profile
 from caloforge.provenance import recorded
 from caloforge.showers import ShowerFile, Showers, read_out
 from caloforge.units import unit_factor
 
-__all__ = ["Observable", "Profile", "observe"]
+__all__ = ["Observable", "Profile", "as_observed", "block_showers", "module_for", "observe"]
 
 BLOCK_CELLS = 1 << 19
 """Cells held in memory at a time."""
+
+
+def module_for(file: ShowerFile) -> ModuleType:
+    """The module that defines the observables of the showers of a file: `image` or `stack`.
+
+    It offers
+
+    - `CONDITIONS`: condition name to the unit in which the observables expect it;
+    - `scalars(geometry, conditions)`: name to `Observable`, for showers with these conditions (names);
+    - `profiles(geometry)`: name to `Profile`;
+    - `check(file)`: raises a `CaloforgeError` if the file lacks what the observables need;
+    - `compute(batch, geometry)`: name to the values of all of them for a batch that `as_observed` made.
+
+    Raises
+    ------
+    CaloforgeError
+        If the file holds no showers, lacks what the observables need, or no observables are defined for its
+        geometry.
+    """
+    geometry = file.geometry
+    if geometry.kind != "cartesian":
+        raise CaloforgeError(
+            f"{file.path}: geometry {geometry.name} is {geometry.kind}, observables of {geometry.kind} "
+            "geometries are not defined, expected cartesian"
+        )
+    module = image if geometry.is_image else stack
+    module.check(file)
+    if not len(file):
+        raise CaloforgeError(f"{file.path}: holds no showers, expected at least one")
+    return module
+
+
+def block_showers(geometry: Geometry) -> int:
+    """Number of showers whose observables are computed at a time."""
+    return max(1, BLOCK_CELLS // geometry.n_cells)
 
 
 def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record: Path) -> None:
@@ -56,15 +93,13 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
         atomic_path(output) as partial,
         create_hdf5(partial) as target,
     ):
-        image.require_image(source)
-        if not len(source):
-            raise CaloforgeError(f"{showers}: holds no showers, expected at least one")
-        columns = _create(target, source, readout_threshold_MeV)
+        module = module_for(source)
+        columns = _create(target, source, module, readout_threshold_MeV)
         summed_MeV = np.zeros(source.geometry.n_cells)
         done = 0
-        for block in source.blocks(max(1, BLOCK_CELLS // source.geometry.n_cells)):
-            batch = _as_observed(block, source, readout_threshold_MeV)
-            values = image.compute(batch, source.geometry)
+        for block in source.blocks(block_showers(source.geometry)):
+            batch = as_observed(block, source, module, readout_threshold_MeV)
+            values = module.compute(batch, source.geometry)
             values |= {"incident_energy_GeV": batch.incident_energies[:, 0] / 1000, "event": batch.event}
             for name, column in columns.items():
                 column[done : done + len(batch)] = values[name]
@@ -75,7 +110,7 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
 
 
 def _create(
-    target: h5py.File, source: ShowerFile, readout_threshold_MeV: float
+    target: h5py.File, source: ShowerFile, module: ModuleType, readout_threshold_MeV: float
 ) -> Mapping[str, h5py.Dataset]:
     n = len(source)
     target.attrs.update(
@@ -85,10 +120,10 @@ def _create(
         "incident_energy_GeV": target.create_dataset("incident_energy_GeV", (n,), np.float32),
         "event": target.create_dataset("event", (n,), np.int64),
     }
-    for name, observable in image.SCALARS.items():
+    for name, observable in module.scalars(source.geometry, source.units).items():
         columns[name] = target.create_dataset(f"scalars/{name}", (n,), np.float32)
         columns[name].attrs.update(vars(observable))
-    for name, profile in image.profiles(source.geometry).items():
+    for name, profile in module.profiles(source.geometry).items():
         columns[name] = target.create_dataset(
             f"profiles/{name}", (n, len(profile.x) - profile.edges), np.float32
         )
@@ -96,18 +131,29 @@ def _create(
     return columns
 
 
-def _as_observed(block: Showers, source: ShowerFile, readout_threshold_MeV: float) -> Showers:
-    """Empty cells up to the threshold, and bring the conditions to the units of the observables."""
+def as_observed(
+    block: Showers, source: ShowerFile, module: ModuleType, readout_threshold_MeV: float
+) -> Showers:
+    """A block of a file as observables take it: cells up to the threshold emptied, conditions in their units.
+
+    Raises
+    ------
+    CaloforgeError
+        If a condition has the wrong unit, or a value is none of a shower: an energy or condition that is not
+        finite, a primary that does not enter the calorimeter.
+    """
     try:
         conditions = {
             name: block.conditions[name] * np.float32(unit_factor(source.units[name], unit))
-            for name, unit in image.CONDITIONS.items()
+            for name, unit in module.CONDITIONS.items()
+            if name in source.units
         }
     except ValueError as error:
         raise CaloforgeError(f"{source.path}: conditions have unexpected units: {error}") from None
     _require(np.isfinite(block.showers).all(axis=1), block, source, "a cell energy that is not finite")
     _require(block.incident_energies[:, 0] > 0, block, source, "an incident energy that is not positive")
-    _require(conditions["pz"] > 0, block, source, "pz that is not positive, not into the calorimeter")
+    if "pz" in conditions:
+        _require(conditions["pz"] > 0, block, source, "pz that is not positive, not into the calorimeter")
     _require(
         np.isfinite(list(conditions.values())).all(axis=0), block, source, "a condition that is not finite"
     )

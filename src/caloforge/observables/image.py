@@ -6,17 +6,20 @@ defines them, except for the depth of the shower maximum (see `shower_maximum_po
 asymmetries, which follows the direction of the primary here and the sign of py there.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.observables.observable import Observable, Profile
+from caloforge.observables.shapes import mean_and_deviation, ring_sums_MeV, two_hottest_MeV
 from caloforge.showers import ShowerFile, Showers
 
 CONDITIONS = {"px": "GeV", "py": "GeV", "pz": "GeV", "x0": "mm", "y0": "mm"}
 """The conditions that the observables need, and their units: momentum and entry point of the primary."""
 
-SCALARS = {
+_SCALARS = {
     "total_energy_MeV": Observable("Visible energy", "MeV", log=True),
     "response": Observable("Visible / incident energy", "1"),
     "width_along_mm": Observable("Width along the incident direction", "mm"),
@@ -38,6 +41,11 @@ _SPARSITY_ALPHAS = np.logspace(-5, 0, 50)
 _SPARSITY_SCALARS = ("sparsity_1em4", "sparsity_1em3", "sparsity_1em2")
 _SPARSITY_SCALAR_ALPHAS = np.array([1e-4, 1e-3, 1e-2])
 _RADIAL_EDGES_CELLS = np.arange(25) / 2
+
+
+def scalars(_geometry: Geometry, _conditions: Collection[str]) -> dict[str, Observable]:
+    """The observables with one number per image: the same for all of them."""
+    return _SCALARS
 
 
 def profiles(geometry: Geometry) -> dict[str, Profile]:
@@ -66,20 +74,15 @@ def profiles(geometry: Geometry) -> dict[str, Profile]:
     }
 
 
-def require_image(file: ShowerFile) -> None:
-    """Make sure that the observables of an image can be computed for a file.
+def check(file: ShowerFile) -> None:
+    """Make sure that a file of images has what their observables need.
 
     Raises
     ------
     CaloforgeError
-        If its geometry is not one layer of cells, or if the geometry or the conditions lack something.
+        If the geometry states no constants for the depth of the shower maximum or a condition is missing.
     """
     geometry = file.geometry
-    if not geometry.is_image:
-        raise CaloforgeError(
-            f"{file.path}: geometry {geometry.name} has {len(geometry.layers)} layers, "
-            "observables exist for one"
-        )
     constants = [
         name for name in ("radiation_length_mm", "critical_energy_MeV") if getattr(geometry, name) is None
     ]
@@ -121,12 +124,12 @@ def compute(batch: Showers, geometry: Geometry) -> dict[str, np.ndarray]:
     batch
         Showers after the readout threshold [MeV] with the conditions px, py, pz [GeV] and x0, y0 [mm].
     geometry
-        An image (see `require_image`).
+        One layer of cells, with the constants that `check` asks for.
 
     Returns
     -------
     dict
-        Name to float64 values: shape (n,) for `SCALARS`, (n, K) for `profiles`. A shower without energy has
+        Name to float64 values: shape (n,) for `scalars`, (n, K) for `profiles`. A shower without energy has
         E = response = hit_cells = 0 and NaN elsewhere; one without transverse momentum has NaN widths and
         asymmetries.
     """
@@ -142,7 +145,7 @@ def compute(batch: Showers, geometry: Geometry) -> dict[str, np.ndarray]:
 
     total_MeV = per_shower(hit_MeV)
     visible_MeV = np.where(total_MeV > 0, total_MeV, np.nan)
-    hottest_MeV, second_MeV = _two_hottest_MeV(batch.showers)
+    hottest_MeV, second_MeV = two_hottest_MeV(batch.showers)
 
     centre_mm = np.stack([per_shower(hit_MeV * hit_mm[:, axis]) / visible_MeV for axis in (0, 1)], axis=1)
     point_mm = shower_maximum_point_mm(batch, geometry)
@@ -176,7 +179,7 @@ def compute(batch: Showers, geometry: Geometry) -> dict[str, np.ndarray]:
         "second_hottest_fraction": second_MeV / visible_MeV,
         **dict(zip(_SPARSITY_SCALARS, share_of_cells(_SPARSITY_SCALAR_ALPHAS).T, strict=True)),
         "sparsity": share_of_cells(_SPARSITY_ALPHAS),
-        "radial": _ring_sums_MeV(
+        "radial": ring_sums_MeV(
             np.linalg.norm(from_point_mm, axis=1), hit_MeV, shower, n, _radial_edges_mm(layer)
         )
         / visible_MeV[:, None],
@@ -236,23 +239,8 @@ def line_width_mm(
         steps = np.arange(layer.shape[axis])
         ix, iy = (steps, met) if axis == 0 else (met, steps)
         weights = np.where(inside, energy_MeV[rows[:, None], ix, iy], 0).astype(np.float64)
-        width_mm[rows] = _standard_deviation(centres_mm * np.sqrt(1 + slope**2), weights)
+        _, width_mm[rows] = mean_and_deviation(centres_mm * np.sqrt(1 + slope**2), weights)
     return width_mm
-
-
-def _standard_deviation(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    total = weights.sum(axis=1, keepdims=True)
-    shares = weights / np.where(total > 0, total, np.nan)
-    mean = (shares * values).sum(axis=1, keepdims=True)
-    return np.sqrt((shares * (values - mean) ** 2).sum(axis=1))
-
-
-def _two_hottest_MeV(energy_MeV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rest_MeV = energy_MeV.copy()
-    hottest = np.argmax(rest_MeV, axis=1)[:, None]
-    hottest_MeV = np.take_along_axis(rest_MeV, hottest, axis=1)[:, 0]
-    np.put_along_axis(rest_MeV, hottest, 0, axis=1)
-    return hottest_MeV, rest_MeV.max(axis=1)
 
 
 def _hits_above(alphas: np.ndarray, share: np.ndarray, shower: np.ndarray, n: int) -> np.ndarray:
@@ -260,17 +248,6 @@ def _hits_above(alphas: np.ndarray, share: np.ndarray, shower: np.ndarray, n: in
     reached = np.searchsorted(alphas, share, side="right")
     counts = np.bincount(shower * (len(alphas) + 1) + reached, minlength=n * (len(alphas) + 1))
     return counts.reshape(n, -1)[:, :0:-1].cumsum(axis=1)[:, ::-1]
-
-
-def _ring_sums_MeV(
-    radius_mm: np.ndarray, hit_MeV: np.ndarray, shower: np.ndarray, n: int, edges_mm: np.ndarray
-) -> np.ndarray:
-    """Energy of each shower between consecutive edges, the lower one included: shape (n, edges - 1)."""
-    rings = len(edges_mm) - 1
-    ring = np.searchsorted(edges_mm, radius_mm, side="right") - 1
-    inside = ring < rings
-    sums = np.bincount(shower[inside] * rings + ring[inside], weights=hit_MeV[inside], minlength=n * rings)
-    return sums.reshape(n, rings)
 
 
 def _containing_radius_mm(

@@ -13,11 +13,14 @@ from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ValidationError
 
 from caloforge.atomic import write_text
+from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
 from caloforge.provenance import code_version
 from caloforge.report import numbers
+from caloforge.report.detector import describe
 
 _SUMMARY_COLUMNS = (
     "dataset",
@@ -45,8 +48,6 @@ class RunResult:
         What was run.
     label
         Shown wherever the run is, when not empty.
-    data_directory
-        With ingest.json.
     run_directory
         With the records of the stages, metrics.json and figures.
     """
@@ -55,17 +56,20 @@ class RunResult:
     model: str
     seed: int
     label: str
-    data_directory: Path
     run_directory: Path
 
 
-def render(runs: Sequence[RunResult], *, title: str, output: Path, summary: Path) -> None:
+def render(
+    runs: Sequence[RunResult], *, datasets: Mapping[str, Path], title: str, output: Path, summary: Path
+) -> None:
     """Write the report.
 
     Parameters
     ----------
     runs
         In the order of the report.
+    datasets
+        Name of a data set to the directory with its ingest.json and figures; those of the runs and others.
     title
         Of the page.
     output
@@ -76,17 +80,17 @@ def render(runs: Sequence[RunResult], *, title: str, output: Path, summary: Path
     Raises
     ------
     CaloforgeError
-        If a file of a run is missing or is not what its stage writes.
+        If a file of a run or a data set is missing or is not what its stage writes.
     """
     results = [_read_run(run) for run in runs]
-    datasets = {run.dataset: _read_json(run.data_directory / "ingest.json", *_INGEST_KEYS) for run in runs}
+    data = {name: _read_dataset(directory) for name, directory in datasets.items()}
     template = _environment().get_template("page.html.jinja")
     page = template.render(
         title=title,
         caloforge=code_version()["caloforge"],
         labels=list(dict.fromkeys(run.label for run in runs if run.label)),
-        datasets=datasets,
-        results=[result | _speed(result, datasets[result["run"].dataset]) for result in results],
+        datasets=data,
+        results=[result | _speed(result, data[result["run"].dataset]["ingest"]) for result in results],
     )
     write_text(summary, _summary(results))
     write_text(output, page)
@@ -126,6 +130,25 @@ def _read_run(run: RunResult) -> dict[str, Any]:
         "metrics": metrics,
         "mean_separation": _mean_separation(metrics, "generated"),
         "mean_floor": _mean_separation(metrics, "floor"),
+        "figures": list(_read_figures(directory / "figures")),
+    }
+
+
+def _read_dataset(directory: Path) -> dict[str, Any]:
+    path = directory / "ingest.json"
+    ingest = _read_json(path, *_INGEST_KEYS)
+    try:
+        settings = DatasetSettings.model_validate(ingest["settings"])
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, ("settings", *problem["loc"])))
+        raise CaloforgeError(f"{path}: {key}: {problem['msg']}") from None
+    paired = [file for file in ingest["inputs"] if file not in {source["file"] for source in ingest["files"]}]
+    return {
+        "ingest": ingest,
+        "settings": settings,
+        "cells": describe(settings.geometry),
+        "paired_files": paired,
         "figures": list(_read_figures(directory / "figures")),
     }
 
@@ -216,6 +239,7 @@ def _environment() -> Environment:
         "significant": numbers.significant,
         "p_value": numbers.p_value,
         "duration": numbers.duration,
+        "counted": numbers.counted,
         "pretty_json": lambda content: json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False),
     }
     environment.tests["at_floor"] = _is_at_floor

@@ -1,6 +1,9 @@
 """Numbers as text: rounded to what is known of them."""
 
 from collections.abc import Mapping
+from typing import get_args
+
+from caloforge.config.sources import EnergyUnit
 
 ABSENT = "–"
 SMALLEST_P_VALUE = 1e-4
@@ -55,6 +58,14 @@ def duration(seconds: float | None) -> str:
     minutes, rest_s = divmod(round(seconds), 60)
     hours, rest_min = divmod(minutes, 60)
     return f"{hours} h {rest_min} min" if hours else f"{minutes} min {rest_s} s"
+
+
+def counted(name: str, number: float) -> str:
+    """What a record counts under a name with or without a unit: `towers outside grid: 1,200`."""
+    words, _, unit = name.rpartition("_")
+    if unit not in get_args(EnergyUnit):
+        words, unit = name, ""
+    return f"{words.replace('_', ' ')}: {number:,.0f} {unit}".rstrip()
 
 
 def _exponent(number: float, digits: int = 2) -> int:
