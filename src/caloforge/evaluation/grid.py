@@ -96,7 +96,8 @@ def compare(
     -------
     tuple
         Name to label, unit, `generated` and `floor` with value and error each (None where undefined) and a
-        note; and the figures. Memory grows with the number of showers by the sums over slices alone.
+        note; and the figures. Of every shower memory holds the sums over slices alone, of those around one
+        energy the core, and of `ssim_pairs` pairs all cells.
 
     Raises
     ------
@@ -108,14 +109,14 @@ def compare(
     rows = Samples(np.arange(len(full)), np.arange(len(sample)), independent_rows)
     of_primaries_GeV = full.incident_energy_GeV
     energies_GeV = Samples(of_primaries_GeV, of_primaries_GeV, other.incident_energy_GeV[independent_rows])
-    core_window = _windows(energies_GeV, grid.core_energy_GeV, grid.core_half_width_GeV, grid.window_showers)
+    core_windows = _windows(energies_GeV, grid.core_energy_GeV, grid.core_half_width_GeV, grid.window_showers)
     picks, pairs = _picks(settings, full.geometry, rows)
     core = core_cells(full.geometry, full.mean_shower_MeV)
     samples = Samples(
         *(
             gather(path, data, Selection(some, _mask(len(some), window.rows), _mask(len(some), pick)), core)
             for path, data, some, window, pick in zip(
-                showers, observables, rows, core_window, picks, strict=True
+                showers, observables, rows, core_windows, picks, strict=True
             )
         )
     )
@@ -128,10 +129,10 @@ def compare(
     numbers = _shape_numbers(settings, samples)
     for windows in shape_windows:
         numbers |= _window_numbers(settings, samples, windows)
-    numbers |= _core_numbers(settings, samples, core_window, core)
+    numbers |= _core_numbers(settings, samples, core_windows, core)
     drawn = [
         *shape_figures(full, samples, shape_windows),
-        *cell_figures(samples, core_window.full),
+        *cell_figures(samples, core_windows.full),
     ]
     if pairs:
         similarities = _similarities(samples, pairs, grid.ssim_range_MeV)

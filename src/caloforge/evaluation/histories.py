@@ -52,8 +52,8 @@ def training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Itera
                 "Training",
                 f"Validation: {title}",
                 "Score on the validation events, lower is better: of generated showers the mean "
-                "Kolmogorov-Smirnov distance of all observables or, where the settings say so, the relative error "
-                "of the mean shower shapes; of a regressor the mean squared error in standard deviations of its "
-                "targets.",
+                "Kolmogorov-Smirnov distance of all observables or, where the settings say so, the relative "
+                "error of the mean shower shapes; of a regressor the mean squared error in standard "
+                "deviations of its targets.",
                 training.validation(epoch[validated], metric[validated]),
             )
