@@ -43,6 +43,7 @@ def train_regressor(
     run_training(
         make,
         validation,
+        score="squared_error",
         stage="regressor",
         kind=KIND,
         settings=settings.model_dump(mode="json"),

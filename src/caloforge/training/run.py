@@ -31,6 +31,7 @@ def run_training(
     make: Callable[[Geometry], Network],
     validation: Callable[[Network], Callable[[], float]],
     *,
+    score: str,
     stage: str,
     kind: str,
     settings: dict[str, Any],
@@ -51,6 +52,8 @@ def run_training(
         Makes the network from the geometry.
     validation
         Makes the validation score of a network.
+    score
+        Name of this score in the record.
     stage, kind
         Names of the stage in the record and of the network in the checkpoint.
     settings
@@ -117,6 +120,7 @@ def run_training(
             "epochs": training.epochs,
             "keep": training.keep,
             "best_epoch": done.epoch,
+            "validation_score": score,
             "validation": done.validation,
             "training_s": done.wall_s,
             "seconds_per_epoch": done.wall_s / training.epochs,

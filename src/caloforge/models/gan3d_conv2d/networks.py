@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caloforge.models.gan3d import Verdict, centre
+from caloforge.models.gan3d.networks import Verdict, centre, particle_vectors
 from caloforge.models.keras_layers import (
     BATCH_NORM,
     LEAKY_SLOPE,
@@ -47,13 +47,16 @@ class Generator(nn.Module):
     start grid along each axis; the start grid is the smallest that makes enough, and a branch passes on the
     middle of what it makes. 25 cells a side start from 5 with nothing to cut off.
 
-    Shapes: latent (B, latent), see `conditioned_latent`, to images (B, *shape), >= 0 unless `output_relu` is
-    off, as the published training has it at first.
+    Shapes: latent (B, latent), see `conditioned_latent`, and classes (B,), see `particle_vectors`, to images
+    (B, *shape), >= 0 unless `output_relu` is off, as the published training has it at first.
     """
 
-    def __init__(self, shape: tuple[int, int, int] = (25, 25, 25), latent: int = 200) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int] = (25, 25, 25), latent: int = 200, n_classes: int = 0
+    ) -> None:
         super().__init__()
         self.shape = shape
+        self.particle = particle_vectors(n_classes, latent)
         start = start_grid(shape)
         self.start = nn.Sequential(
             glorot_uniform(nn.Linear(latent, prod(start))),
@@ -65,8 +68,10 @@ class Generator(nn.Module):
         nz = shape[2]
         self.join = he_uniform(nn.Conv2d(len(ROTATIONS) * nz, nz, 3, padding=1, bias=False))
 
-    def forward(self, latent: Tensor, *, output_relu: bool = True) -> Tensor:
+    def forward(self, latent: Tensor, classes: Tensor | None = None, *, output_relu: bool = True) -> Tensor:
         """Generate images."""
+        if self.particle is not None:
+            latent = latent * self.particle(classes)
         start = self.start(latent)
         maps = torch.cat(
             [
@@ -85,10 +90,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tells real from generated images and reconstructs the energy of the primary.
+    """Tells real from generated images and reconstructs the energy and the class of the primary.
 
     With the published sizes, in each of three branches: 64x25x25 -> 32x20x20 -> 32x16x16 -> 32x13x13 ->
-    32x11x11 -> 9x9x9; 2187 -> 10 features. 712,888 trainable parameters.
+    32x11x11 -> 9x9x9; 2187 -> 10 features. 712,888 trainable parameters without
+    classes.
 
     Convolutions after the first shrink the maps, along each axis as long as nine cells remain; where fewer
     would, zeros keep the size. A branch ends with as many channels as cells remain along its axis.
@@ -96,7 +102,7 @@ class Discriminator(nn.Module):
     Shapes: images (B, *shape) to a verdict on each.
     """
 
-    def __init__(self, shape: tuple[int, int, int] = (25, 25, 25)) -> None:
+    def __init__(self, shape: tuple[int, int, int] = (25, 25, 25), n_classes: int = 0) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             _discriminator_branch(*(shape[axis] for axis in axes)) for axes in ROTATIONS
@@ -109,6 +115,7 @@ class Discriminator(nn.Module):
         )
         self.real = glorot_uniform(nn.Linear(10, 1))
         self.energy = glorot_uniform(nn.Linear(10, 1))
+        self.particle = glorot_uniform(nn.Linear(10, n_classes)) if n_classes > 1 else None
 
     def forward(self, images: Tensor) -> Verdict:
         """Judge images."""
@@ -117,7 +124,12 @@ class Discriminator(nn.Module):
             for branch, axes in zip(self.branches, ROTATIONS, strict=True)
         ]
         features = self.features(torch.cat(maps, dim=1))
-        return Verdict(self.real(features)[:, 0], self.energy(features)[:, 0], images.sum(dim=(1, 2, 3)))
+        return Verdict(
+            self.real(features)[:, 0],
+            self.energy(features)[:, 0],
+            images.sum(dim=(1, 2, 3)),
+            self.particle(features) if self.particle is not None else None,
+        )
 
 
 def start_grid(shape: tuple[int, int, int]) -> tuple[int, ...]:

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from caloforge.config.stages import TrainingSettings
-from caloforge.models.gan3d.settings import Gan3dSettings
+from caloforge.models.gan3d.settings import Gan3dSettings, Gan3dTraining
 
 
 class Conv2dSettings(Gan3dSettings):
@@ -16,8 +15,9 @@ class Conv2dSettings(Gan3dSettings):
     """
 
     family: Literal["gan3d_conv2d"]
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    real_label: float = Field(default=0.9, gt=0.5, le=1, description="target for real showers")
+    real_label: float = Field(
+        default=0.9, gt=0.5, le=1, description="what the discriminator is to say of real showers"
+    )
     free_output_steps: NonNegativeInt = Field(
         default=3125,
         description="batches at the start without the ReLU at the end of the generator, for energies in "
@@ -26,4 +26,4 @@ class Conv2dSettings(Gan3dSettings):
     optimiser: Literal["adam", "rmsprop"] = "adam"
     learning_rate: PositiveFloat = 5e-4
     discriminator_learning_rate: PositiveFloat = 1e-4
-    training: TrainingSettings = TrainingSettings(epochs=30, batch_size=128)
+    training: Gan3dTraining = Gan3dTraining(epochs=30)

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from caloforge.config.stages import TrainingSettings
-from caloforge.models.gan3d.settings import Gan3dSettings
+from caloforge.models.gan3d.settings import Gan3dSettings, Gan3dTraining
 
 
 class Conv3dSettings(Gan3dSettings):
@@ -16,4 +15,4 @@ class Conv3dSettings(Gan3dSettings):
     optimiser: Literal["adam", "rmsprop"] = "rmsprop"
     learning_rate: PositiveFloat = 1e-3
     discriminator_learning_rate: PositiveFloat = 1e-3
-    training: TrainingSettings = TrainingSettings(epochs=60, batch_size=128)
+    training: Gan3dTraining = Gan3dTraining(epochs=60)
