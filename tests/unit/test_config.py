@@ -130,7 +130,7 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         ),
         (
             put("models", "gan", "training", "validation", value="shower_shapes"),
-            "models.gan.training.validation: found 'shower_shapes', expected 'observables' for data set ecal",
+            "models.gan.training.validation: found 'shower_shapes', expected 'observables': data set ecal",
         ),
         (
             put("models", "grid", value={"family": "gan3d_conv3d", "preprocessing": {"inputs": ["px"]}}),

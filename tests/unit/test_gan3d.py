@@ -16,6 +16,7 @@ from caloforge.models.gan3d.networks import Verdict
 from caloforge.preprocessing import Preprocessing
 from caloforge.sampling import generate, load_model
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
+from caloforge.training.validation import ShowerValidation
 
 SIDE = 8
 GEOMETRY = Geometry(name="box", layers=[{"shape": (SIDE, SIDE), "cell_size_mm": (5, 5), "repeat": SIDE}])
@@ -379,3 +380,26 @@ def test_a_loaded_checkpoint_makes_the_same_showers(family, tmp_path):
     with torch.no_grad():
         np.testing.assert_allclose(made_MeV[0], 1000 * gan.generate(energy_GeV, rng()).numpy(), rtol=1e-6)
     assert made_MeV[0].max() > 0
+
+
+# Validation
+
+
+def test_validation_by_shower_shapes_sees_the_axes_and_the_threshold(tmp_path):
+    """Twice the energy is an error of 1, turned showers more; cells below the threshold do not count."""
+    cells, energy_GeV = showers(30)
+    condition = {"energy": energy_GeV[:, 0].numpy()}
+    with ShowerWriter(tmp_path / "val.h5", GEOMETRY, {"energy": "GeV"}) as writer:
+        writer.append(Showers(1000 * cells.numpy(), 1000 * energy_GeV.numpy(), condition, np.arange(30)))
+    score = ShowerValidation(tmp_path / "val.h5", preprocessing(), "shower_shapes", seed=1)
+
+    def of(made: torch.Tensor) -> float:
+        gan = model()
+        gan.generate = lambda inputs, rng: made
+        return score(gan)
+
+    assert of(cells) == pytest.approx(0, abs=1e-6)
+    assert of(2 * torch.where(cells > 5e-5, cells, 0)) == pytest.approx(1, rel=1e-5)
+    assert of(torch.where(cells > 5e-5, cells, 4e-5)) == pytest.approx(0, abs=1e-6)
+    turned = cells.reshape(-1, SIDE, SIDE, SIDE).transpose(1, 2).flatten(1)
+    assert of(turned) > 0.2

@@ -7,6 +7,7 @@ from caloforge.metrics.shower_shapes import (
     moment_error,
     profile_ks,
     profile_mse,
+    shape_error,
 )
 
 RNG = np.random.default_rng(11)
@@ -82,3 +83,18 @@ def test_windows_widen_until_they_hold_enough():
     window = energy_window(energy_GeV, 250, 2, least=4)
     assert (window.half_width_GeV, window.rows.tolist()) == (8, [1, 2, 3, 4])
     assert len(energy_window(energy_GeV, 250, 2, least=100).rows) == 6
+
+
+def test_shape_error_is_the_mean_over_windows_of_both_errors():
+    """Showers of 100, 200, 300 and 400 GeV; those of 200 are twice as bright, an empty slice does not count."""
+    energy_GeV = np.repeat([100.0, 200.0, 300.0, 400.0], 20)
+    full = np.zeros((80, 3))
+    full[:, :2] = [1, 3]
+    fast = full.copy()
+    fast[20:40] *= 2
+    fast[40:60] = [3, 1, 5]
+    # 300 GeV: mean slices 7/4 and 20/9, variances 3/16 and 68/81, profiles |1 - 3| / 1 and |3 - 1| / 3
+    moments = ((20 / 9 - 7 / 4) / (7 / 4) + (68 / 81 - 3 / 16) / (3 / 16)) / 2
+    expected = (0 + 1 + moments + (2 + 2 / 3) / 2 + 0) / 4
+    assert shape_error([full], [fast], energy_GeV) == pytest.approx(expected)
+    assert shape_error([full], [0 * full], energy_GeV) == pytest.approx(2)

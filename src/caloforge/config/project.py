@@ -156,15 +156,9 @@ class Config(Settings):
         misfit = model.misfit(dataset)
         if misfit:
             yield path, f"model {run.model} does not take data set {run.dataset}: {misfit}"
-        geometry = dataset.geometry
-        if model.training.validation == "shower_shapes" and not (
-            geometry.is_grid and len(geometry.layers) > 1
-        ):
+        elif model.training.validation == "shower_shapes" and len(dataset.geometry.layers) == 1:
             at = ("models", run.model, "training", "validation")
-            yield (
-                at,
-                f"found 'shower_shapes', expected 'observables' for data set {run.dataset}: no grid",
-            )
+            yield at, f"found 'shower_shapes', expected 'observables': data set {run.dataset} has one layer"
         for number, expression in enumerate(model.preprocessing.inputs or ()):
             for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
                 if name not in (*dataset.conditions, "energy"):
