@@ -86,7 +86,7 @@ def test_windows_widen_until_they_hold_enough():
 
 
 def test_shape_error_is_the_mean_over_windows_of_both_errors():
-    """Showers of 100, 200, 300 and 400 GeV; those of 200 are twice as bright, an empty slice does not count."""
+    """Showers of 100, 200, 300 and 400 GeV; those of 200 twice as bright; an empty slice does not count."""
     energy_GeV = np.repeat([100.0, 200.0, 300.0, 400.0], 20)
     full = np.zeros((80, 3))
     full[:, :2] = [1, 3]

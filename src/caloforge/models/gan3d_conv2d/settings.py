@@ -10,8 +10,8 @@ from caloforge.models.gan3d.settings import Gan3dSettings, Gan3dTraining
 class Conv2dSettings(Gan3dSettings):
     """F. Rehm et al., Validation of Deep Convolutional Generative Adversarial Networks (2021).
 
-    The public code lowers the learning rates after 80 files of 10,000 showers; `training.schedule` does it
-    here.
+    The public code also lowers the learning rates, exponentially after 80 files of 10,000 showers; here they
+    follow `training.schedule`.
     """
 
     family: Literal["gan3d_conv2d"]
