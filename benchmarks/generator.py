@@ -33,8 +33,8 @@ def main() -> None:
 
     geometry = Geometry(name="LHCb-like ECAL", layers=[{"shape": (30, 30), "cell_size_mm": (20, 20)}])
     conditions = ("px", "py", "pz", "x0", "y0")
-    model = build(ConditionalWGANSettings(family="conditional_wgan"), geometry, len(conditions)).eval()
-    preprocessing = Preprocessing(0.5, 0.0, 2.6, conditions, (0.0,) * 5, (1.0,) * 5)
+    preprocessing = Preprocessing(0.5, 0.0, 2.6, conditions, (0.0,) * 5, (1.0,) * 5, (0.17,))
+    model = build(ConditionalWGANSettings(family="conditional_wgan"), geometry, preprocessing).eval()
     requested = Showers(
         np.empty((options.batch, 0), np.float32),
         np.full((options.batch, 1), 10_000, np.float32),

@@ -181,6 +181,14 @@ class Geometry(Settings):
         """Index of the first cell of each layer in a flattened shower, and the total: shape (layers + 1,)."""
         return np.cumsum([0, *(layer.n_cells for layer in self.layers)])
 
+    def depth_edges_mm(self) -> np.ndarray | None:
+        """Where layers begin and end along the depth [mm], shape (layers + 1,).
+
+        None if not every layer states its thickness.
+        """
+        thickness_mm = [layer.thickness_mm for layer in self.layers]
+        return None if None in thickness_mm else np.cumsum([0, *thickness_mm])
+
     def shower_maximum_mm(self, energy_GeV: np.ndarray) -> np.ndarray:
         """Path length [mm] from the front face to the maximum of an electron shower.
 

@@ -14,58 +14,68 @@ from caloforge.atomic import write_json
 from caloforge.config.stages import PreprocessingSettings
 from caloforge.errors import CaloforgeError
 from caloforge.provenance import recorded
-from caloforge.showers import ShowerFile, Showers
+from caloforge.showers import ShowerFile, Showers, read_out
 
 _BLOCK_EVENTS = 5000
 _POWER_FIT_CELLS = 1_000_000
+_LEAST_LOG_SPREAD = 0.1
+"""Standard deviation of ln(E) below which the response is a constant."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Cell energies to a censored Box-Cox scale, and conditions to standardised network inputs.
+    """Cell energies to a scale for networks, conditions to network inputs, and the response of the detector.
 
-    A cell of energy E [MeV] above the readout threshold t becomes b(E / t) / `scale` with the Box-Cox
-    transform b(u) = (u^power - 1) / power, or ln(u) for power 0 (G. E. P. Box and D. R. Cox, J. R. Stat.
-    Soc. B 26 (1964) 211). A cell at or below the threshold becomes 0. The image of the threshold is 0 too,
+    On the Box-Cox scale a cell of energy E [MeV] above the readout threshold t becomes b(E / t) / `scale`
+    with the transform b(u) = (u^power - 1) / power, or ln(u) for power 0 (G. E. P. Box and D. R. Cox, J. R.
+    Stat. Soc. B 26 (1964) 211). A cell at or below the threshold becomes 0. The image of the threshold is 0 too,
     so that a network with a ReLU output sees one continuous, censored scale, and what it leaves at zero
-    reads as an empty cell.
+    reads as an empty cell. On the linear scale a cell above the threshold stays E / `scale`.
 
     Attributes
     ----------
     readout_threshold_MeV
         Cells at or below this energy are empty.
     power
-        Box-Cox power, between 0 and 1.
+        Box-Cox power, between 0 and 1; None for the linear scale.
     scale
-        Root mean square of the transformed non-empty cells of the training set.
+        Root mean square of the transformed non-empty cells of the training set; 1000, for GeV, on the linear
+        scale.
     inputs
         Network inputs in order: a condition, a ratio `a/b` of two or a logarithm `log(a)`; `energy` is the
         incident energy [GeV].
     mean, std
-        Of each input over the training set.
+        Of each input over the training set; 0 and 1 where inputs are not standardised.
+    response
+        Coefficients c of the mean visible over incident energy, sum_k c_k ln(E / GeV)^k at incident energy E.
     """
 
     readout_threshold_MeV: float
-    power: float
+    power: float | None
     scale: float
     inputs: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    response: tuple[float, ...]
 
     def forward(self, showers: np.ndarray) -> np.ndarray:
         """Transform cell energies [MeV] of any shape, >= 0; float32 of the same shape, >= 0."""
+        if self.power is None:
+            return (read_out(showers, self.readout_threshold_MeV) / np.float32(self.scale)).astype(np.float32)
         ratio = np.maximum(np.asarray(showers, np.float64) / self.readout_threshold_MeV, 1)
         return (special.boxcox(ratio, self.power) / self.scale).astype(np.float32)
 
     def inverse(self, transformed: np.ndarray) -> np.ndarray:
         """Undo `forward`: cell energies [MeV], float32; exactly 0 where `transformed` is <= 0."""
+        if self.power is None:
+            return (np.maximum(transformed, 0) * np.float32(self.scale)).astype(np.float32)
         filled = transformed > 0
         boxcox = np.where(filled, transformed, 0).astype(np.float64) * self.scale
         energy = special.inv_boxcox(boxcox, self.power) * self.readout_threshold_MeV
         return np.where(filled, energy, 0).astype(np.float32)
 
     def network_inputs(self, batch: Showers) -> np.ndarray:
-        """Standardised network inputs of the showers in `batch`: float32, shape (n, inputs)."""
+        """Network inputs of the showers in `batch`: float32, shape (n, inputs)."""
         values = _columns(self.inputs, batch)
         return ((values - self.mean) / self.std).astype(np.float32)
 
@@ -96,6 +106,10 @@ def fit_preprocessing(
 ) -> None:
     """Fit the transforms on the training set and write them to `output` (JSON).
 
+    The response is a parabola in the logarithm of the incident energy, fitted by least squares to the visible
+    over the incident energy of every shower with weights proportional to the energy, as the relative variance
+    of a sampling calorimeter falls with it; a constant where the energy hardly varies.
+
     The power, unless fixed, maximises the Box-Cox likelihood (scipy.stats.boxcox_llf) of up to a million
     non-empty cells from the start of the training set, between 0 and 1: a negative power would map every
     energy below a finite bound and leave larger network outputs without a meaning.
@@ -109,17 +123,21 @@ def fit_preprocessing(
         recorded(record, stage="preprocess", inputs=[train], settings=settings.model_dump(mode="json")),
         ShowerFile(train) as file,
     ):
-        ratio = _non_empty_cells(file, readout_threshold_MeV) / readout_threshold_MeV
-        power = _likely_power(ratio) if settings.power == "fit" else settings.power
+        power, scale = None, 1000.0
+        if settings.energies == "box_cox":
+            ratio = _non_empty_cells(file, readout_threshold_MeV) / readout_threshold_MeV
+            power = _likely_power(ratio) if settings.power == "fit" else settings.power
+            scale = float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2)))
         inputs = settings.inputs or tuple(file.units)
         mean, std = _moments(file, inputs)
         preprocessing = Preprocessing(
             readout_threshold_MeV=readout_threshold_MeV,
             power=power,
-            scale=float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2))),
+            scale=scale,
             inputs=inputs,
-            mean=mean,
-            std=std,
+            mean=mean if settings.standardise else (0.0,) * len(inputs),
+            std=std if settings.standardise else (1.0,) * len(inputs),
+            response=_response(file, readout_threshold_MeV),
         )
         write_json(output, preprocessing.as_dict())
 
@@ -160,6 +178,23 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ..
                 f"{file.path}: the input {name} is the same for every shower, expected it to vary"
             )
     return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def _response(file: ShowerFile, readout_threshold_MeV: float) -> tuple[float, ...]:
+    """Coefficients of the mean visible over incident energy; see `fit_preprocessing`."""
+    normal, moments = np.zeros((3, 3)), np.zeros(3)
+    for block in file.blocks(_BLOCK_EVENTS):
+        block = block[block.incident_energies[:, 0] > 0]
+        incident_MeV = block.incident_energies[:, 0].astype(np.float64)
+        visible_MeV = read_out(block.showers, readout_threshold_MeV).sum(axis=1, dtype=np.float64)
+        powers = np.vander(np.log(incident_MeV / 1000), 3, increasing=True)
+        normal += (powers * incident_MeV[:, None]).T @ powers
+        moments += powers.T @ visible_MeV
+    log_mean = normal[0, 1] / normal[0, 0]
+    log_spread = np.sqrt(max(normal[1, 1] / normal[0, 0] - log_mean**2, 0))
+    if log_spread < _LEAST_LOG_SPREAD:
+        return (float(moments[0] / normal[0, 0]),)
+    return tuple(map(float, np.linalg.solve(normal, moments)))
 
 
 def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:

@@ -127,7 +127,7 @@ def load_model(model: Any, reference: ShowerFile, preprocessing: Preprocessing, 
         geometry=reference.geometry.model_dump(mode="json"),
         preprocessing=preprocessing.as_dict(),
     )
-    network = build(model, reference.geometry, len(preprocessing.inputs))
+    network = build(model, reference.geometry, preprocessing)
     network.load_state_dict(content["weights"])
     return network.eval()
 

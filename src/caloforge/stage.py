@@ -40,5 +40,8 @@ def stage(log: str | Path) -> Iterator[None]:
 
 
 def paths(*named: Any) -> dict[str, Path]:
-    """The named files of a job as keyword arguments; each of `named` lists them with `items()`."""
-    return {name: Path(path) for files in named for name, path in files.items()}
+    """The named files of a job as keyword arguments; each of `named` lists them with `items()`.
+
+    A name without a file, which only some jobs have, is left out.
+    """
+    return {name: Path(path) for files in named for name, path in files.items() if path}

@@ -12,15 +12,17 @@ from caloforge.models.conditional_wgan.family import energy_score
 from caloforge.models.conditional_wgan.regressor import KIND, RegressorTraining
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings, RegressorSettings
 from caloforge.models.family import build
+from caloforge.preprocessing import Preprocessing
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (14, 14), "cell_size_mm": (10, 10)}])
+PREPROCESSING = Preprocessing(0.5, 0.0, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,))
 REGRESSOR = RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1))
 
 
 def model(**settings):
     torch.manual_seed(0)
     settings = {"noise": 8, "channels": (16, 8, 4), "regressor": REGRESSOR, "critic_steps": 1} | settings
-    return build(ConditionalWGANSettings(family="conditional_wgan", **settings), GEOMETRY, 2)
+    return build(ConditionalWGANSettings(family="conditional_wgan", **settings), GEOMETRY, PREPROCESSING)
 
 
 def spots(n: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -114,7 +114,39 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         ),
         (
             put("models", "gan", "family", value="wgan"),
-            "models.gan.family: found 'wgan', expected 'conditional_wgan'",
+            "models.gan: found 'wgan', expected one of 'conditional_wgan', 'gan3d_conv2d', 'gan3d_conv3d'",
+        ),
+        (
+            lambda config: config["models"]["gan"].pop("family"),
+            "models.gan: found no 'family', expected one",
+        ),
+        (
+            put("models", "gan", value={"family": "gan3d_conv3d", "noise": 9}),
+            "models.gan.noise: unknown key, expected one of adversarial_weight, ",
+        ),
+        (
+            put("models", "gan", value={"family": "gan3d_conv2d"}),
+            "runs.0: model gan does not take data set ecal: takes layers of equal rectangular cells",
+        ),
+        (
+            put("models", "gan", "training", "validation", value="shower_shapes"),
+            "models.gan.training.validation: found 'shower_shapes', expected 'observables': data set ecal",
+        ),
+        (
+            put("models", "grid", value={"family": "gan3d_conv3d", "preprocessing": {"inputs": ["px"]}}),
+            "models.grid: preprocessing.inputs: found ['px'], expected energy alone",
+        ),
+        (
+            put("models", "grid", value={"family": "gan3d_conv3d", "particles": [11, 22]}),
+            "models.grid: preprocessing.inputs: found ['energy'], expected energy and the condition",
+        ),
+        (
+            put("models", "grid", value={"family": "gan3d_conv3d", "particles": [11]}),
+            "models.grid: particles: found [11], expected none or several different ones",
+        ),
+        (
+            put("models", "grid", value={"family": "gan3d_conv3d", "energies_GeV": [9, 9]}),
+            "models.grid: energies_GeV: found [9.0, 9.0], expected the lower energy first",
         ),
         (put("runs", value=[]), "runs: found [], expected at least 1 item"),
         (put("runs", 0, "model", value="gann"), "runs.0.model: found 'gann', did you mean 'gan'?"),

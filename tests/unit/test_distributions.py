@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from caloforge.errors import CaloforgeError
-from caloforge.metrics.distributions import bin_edges, compare
+from caloforge.metrics.distributions import DISTANCES, bin_edges, compare
 
 
 def distances(reference, sample, *, log=False, bins=40, bootstrap=10, seed=1):
@@ -172,3 +172,11 @@ def test_edges_around_a_constant():
 def test_no_edges_without_values(values, log):
     with pytest.raises(CaloforgeError, match="reference values is"):
         bin_edges(np.array(values), log=log, bins=40)
+
+
+def test_no_distances_where_a_logarithmic_axis_has_no_place():
+    """All of the reference at zero, as the energy in a layer that is never hit."""
+    found = compare(np.zeros(20), np.ones(20), log=True, bins=5, bootstrap=10, seed=1)
+    assert found["ks_p_value"] is None
+    assert all(found[name] == {"value": None, "error": None} for name in DISTANCES)
+    assert compare(np.zeros(20), np.ones(20), log=False, bins=5, bootstrap=10, seed=1)["ks"]["value"] == 1

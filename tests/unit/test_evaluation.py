@@ -11,7 +11,9 @@ from scipy import stats
 from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import EvaluationSettings, FigureSettings
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation import evaluate, mean_profile, spread_over_energies
+from caloforge.evaluation import evaluate
+from caloforge.evaluation.observables import mean_profile
+from caloforge.evaluation.pictures import spread_over_energies
 from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.ingest import ingest
 from caloforge.metrics.distributions import bin_edges
@@ -77,6 +79,7 @@ def write_inputs(tmp_path):
     write_observables(tmp_path / "independent.h5", 500, first_event=1000, seed=3)
     write_showers(tmp_path / "samples.h5", 200, seed=4)
     write_showers(tmp_path / "test.h5", 200, seed=5)
+    write_showers(tmp_path / "train.h5", 500, seed=6)
     (tmp_path / "history.csv").write_text(
         "epoch,step,critic,generator,validation\n1,10,3.0,,\n2,20,2.0,0.5,0.3\n3,30,1.5,0.4,0.4\n"
     )
@@ -87,6 +90,7 @@ def write_inputs(tmp_path):
         "independent": tmp_path / "independent.h5",
         "generated_showers": tmp_path / "samples.h5",
         "reference_showers": tmp_path / "test.h5",
+        "independent_showers": tmp_path / "train.h5",
         "histories": {"generator and critic": tmp_path / "history.csv"},
         "metrics": tmp_path / "out/metrics.json",
         "figure_directory": tmp_path / "out/figures",
@@ -108,6 +112,7 @@ def test_metrics_agree_with_scipy(evaluated):
     metrics = json.loads(evaluated["metrics"].read_text())
     assert metrics["label"] == "A demonstration"
     assert metrics["events"] == {"generated": 200, "reference": 200, "independent": 200}
+    assert set(metrics) == {"label", "events", "observables"}
     assert set(metrics["observables"]) == {"response", "total_energy_MeV", "width_mm"}
     for name, entry in metrics["observables"].items():
         reference, generated = (read_scalar(evaluated[kind], name) for kind in ("reference", "generated"))
@@ -168,7 +173,7 @@ def test_the_same_inputs_give_the_same_bytes(inputs, evaluated):
 
 def test_record_names_inputs_and_settings(evaluated):
     record = json.loads(evaluated["record"].read_text())
-    assert len(record["inputs"]) == 6
+    assert len(record["inputs"]) == 7
     assert record["settings"]["label"] == "A demonstration"
     assert record["settings"]["figures"]["dpi"] == 90
     assert record["seed"] == 2026
@@ -209,6 +214,7 @@ def test_real_showers_compared_with_themselves(tmp_path):
         independent=tmp_path / "observables_train.h5",
         generated_showers=splits["test"],
         reference_showers=splits["test"],
+        independent_showers=splits["train"],
         histories={},
         metrics=tmp_path / "metrics.json",
         figure_directory=tmp_path / "figures",

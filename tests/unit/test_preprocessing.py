@@ -15,7 +15,7 @@ GEOMETRY = Geometry(name="box", layers=[{"shape": (4, 5), "cell_size_mm": (10, 1
 
 
 def preprocessing(power: float, scale: float = 2.0) -> Preprocessing:
-    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,))
+    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,), (0.2,))
 
 
 def showers(n: int, rng: np.random.Generator) -> Showers:
@@ -127,3 +127,38 @@ def test_a_file_that_is_no_preprocessing_is_refused(tmp_path, text):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(CaloforgeError, match=r"p\.json: not a preprocessing file"):
         Preprocessing.load(tmp_path / "p.json")
+
+
+def test_the_linear_scale_is_in_GeV_and_empties_cells_below_the_threshold(tmp_path):
+    batch = showers(300, np.random.default_rng(3))
+    transforms = fit(tmp_path, batch, energies="linear", standardise=False)
+    expected = np.where(batch.showers > 0.5, batch.showers / 1000, 0)
+    np.testing.assert_allclose(transforms.forward(batch.showers), expected, rtol=1e-6)
+    back = transforms.inverse(np.array([-0.1, 0, 0.002], np.float32))
+    np.testing.assert_allclose(back, [0, 0, 2], rtol=1e-6)
+    inputs = transforms.network_inputs(batch)
+    np.testing.assert_array_equal(inputs, np.stack([batch.conditions["px"], batch.conditions["pz"]], axis=1))
+
+
+def test_the_response_is_a_weighted_parabola_in_the_logarithm_of_the_energy(tmp_path):
+    rng = np.random.default_rng(4)
+    energy_GeV = rng.uniform(2, 500, 4000)
+    fraction = 0.021 - 0.0008 * np.log(energy_GeV) + 0.0001 * np.log(energy_GeV) ** 2
+    visible_MeV = 1000 * energy_GeV * fraction * (1 + 0.2 / np.sqrt(energy_GeV) * rng.normal(size=4000))
+    cells = np.zeros((4000, 20), np.float32)
+    cells[:, 3], cells[:, 4] = visible_MeV - 0.4, 0.4  # the second is below the threshold
+    conditions = {"px": rng.normal(size=4000), "pz": rng.normal(size=4000)}
+    batch = Showers(cells, (1000 * energy_GeV[:, None]).astype(np.float32), conditions, np.arange(4000))
+    coefficients = fit(tmp_path, batch).response
+    expected = np.polynomial.polynomial.polyfit(
+        np.log(energy_GeV), (visible_MeV - 0.4) / (1000 * energy_GeV), 2, w=np.sqrt(energy_GeV)
+    )
+    np.testing.assert_allclose(coefficients, expected, rtol=1e-3)
+
+
+def test_the_response_is_a_constant_where_the_energy_does_not_vary(tmp_path):
+    batch = showers(200, np.random.default_rng(5))
+    fixed = Showers(batch.showers, np.full((200, 1), 5000, np.float32), batch.conditions, batch.event)
+    (fraction,) = fit(tmp_path, fixed).response
+    read = np.where(batch.showers > 0.5, batch.showers, 0)
+    assert fraction == pytest.approx(read.sum() / (200 * 5000), rel=1e-5)

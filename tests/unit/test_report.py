@@ -262,6 +262,37 @@ def test_metric_table_shows_rounded_values_with_errors_beside_the_floor(rendered
     assert page.row("Empty")[1:4] == ["–", "0.020 ± 0.010", "–"]
 
 
+SAMPLES = {
+    "profile_mse": {
+        "label": "Difference " + EVIL,
+        "unit": "‰²",
+        "generated": {"value": 1.2345, "error": 0.12},
+        "floor": {"value": None, "error": None},
+        "note": "100 ± 5 GeV " + EVIL,
+    }
+}
+
+
+def test_numbers_of_whole_samples_have_a_table_and_rows_of_their_own(rendered, make_run):
+    plain, run = make_run(1), make_run(2)
+    path = run.run_directory / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"samples": SAMPLES}))
+    page, summary = rendered(plain, run)
+    assert page.row("Difference") == [f"Difference {EVIL} [‰²]", "1.23 ± 0.12", "–", "100 ± 5 GeV " + EVIL]
+    assert page.text.count("Mean showers and cells") == 1
+    rows = list(csv.DictReader(summary.splitlines()))
+    assert len(rows) == 2 * 3 * 4 + 1
+    assert [rows[-1][key] for key in ("seed", "observable", "metric", "unit", "value", "error", "floor")] == [
+        "2",
+        "profile_mse",
+        "value",
+        "‰²",
+        "1.2345",
+        "0.12",
+        "",
+    ]
+
+
 def test_overview_shows_mean_separation_and_speed_up(rendered, make_run):
     """Mean of 0.03 and 0.09; of 0.0261, 0.01 and 0.02; 0.25 s over 0.5 ms."""
     page, _ = rendered(make_run(1), make_run(2, label=""))

@@ -22,7 +22,7 @@ MODEL = ConditionalWGANSettings(
     channels=(16, 8, 4),
     regressor=RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1)),
 )
-PREPROCESSING = Preprocessing(0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0))
+PREPROCESSING = Preprocessing(0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0), (0.2,))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def save(path, geometry=GEOMETRY, preprocessing=PREPROCESSING, model=MODEL, kind
             "settings": model.model_dump(mode="json"),
             "geometry": geometry.model_dump(mode="json"),
             "preprocessing": preprocessing.as_dict(),
-            "weights": build(model, geometry, 2).state_dict(),
+            "weights": build(model, geometry, PREPROCESSING).state_dict(),
         },
     )
 
@@ -91,7 +91,7 @@ def test_showers_are_those_of_the_generator(trained):
     from caloforge.seeds import derive_seed
 
     generated = run(trained)
-    network = build(MODEL, GEOMETRY, 2)
+    network = build(MODEL, GEOMETRY, PREPROCESSING)
     network.load_state_dict(torch.load(trained / "checkpoint.pt", weights_only=True)["weights"])
     energy_GeV = torch.from_numpy(generated.incident_energies[:16, 0] / 1000)
     slope = torch.from_numpy(generated.conditions["px"] / generated.conditions["pz"])[:16]
@@ -143,7 +143,7 @@ def test_an_incomplete_grid_is_refused(trained):
             r"checkpoint of another model: geometry\.name is 'other', expected 'box'",
         ),
         (
-            {"preprocessing": Preprocessing(0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0))},
+            {"preprocessing": Preprocessing(0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,))},
             r"checkpoint of another model: preprocessing\.inputs",
         ),
     ],

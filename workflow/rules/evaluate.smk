@@ -9,7 +9,10 @@ rule evaluate:
         independent="results/{dataset}/data/observables_train.h5",
         generated_showers="results/{dataset}/{model}/seed{seed}/samples.h5",
         reference_showers="results/{dataset}/data/test.h5",
-        regressor_history="results/{dataset}/{model}/seed{seed}/regressor_history.csv",
+        independent_showers="results/{dataset}/data/train.h5",
+        regressor_history=branch(
+            has_regressor, then="results/{dataset}/{model}/seed{seed}/regressor_history.csv"
+        ),
         history="results/{dataset}/{model}/seed{seed}/history.csv",
     output:
         metrics="results/{dataset}/{model}/seed{seed}/metrics.json",

@@ -20,7 +20,9 @@ rule report:
     input:
         ingest=expand("{folder}/ingest.json", folder=DATA_FOLDERS.values()),
         data_figures=expand("{folder}/figures", folder=DATA_FOLDERS.values()),
-        regressor=expand("{folder}/regressor.json", folder=FOLDERS),
+        regressor=[
+            f"{run['run_directory']}/regressor.json" for run in RUNS if CONFIG.has_regressor(run["model"])
+        ],
         train=expand("{folder}/train.json", folder=FOLDERS),
         sample=expand("{folder}/sample.json", folder=FOLDERS),
         evaluate=expand("{folder}/evaluate.json", folder=FOLDERS),

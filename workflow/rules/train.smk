@@ -3,6 +3,11 @@
 # The work folders hold checkpoints and are not outputs, which Snakemake would delete when a job fails.
 
 
+def has_regressor(wildcards):
+    """Whether the model of a job has a regressor, which is trained first."""
+    return CONFIG.has_regressor(wildcards.model)
+
+
 rule regressor:
     input:
         train="results/{dataset}/data/train.h5",
@@ -36,7 +41,7 @@ rule train:
         train="results/{dataset}/data/train.h5",
         val="results/{dataset}/data/val.h5",
         preprocessing="results/{dataset}/{model}/preprocessing.json",
-        regressor="results/{dataset}/{model}/seed{seed}/regressor.pt",
+        regressor=branch(has_regressor, then="results/{dataset}/{model}/seed{seed}/regressor.pt"),
     output:
         checkpoint="results/{dataset}/{model}/seed{seed}/checkpoint.pt",
         history="results/{dataset}/{model}/seed{seed}/history.csv",

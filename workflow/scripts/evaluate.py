@@ -5,10 +5,11 @@ with stage(snakemake.log[0]):
     from caloforge.evaluation import evaluate
 
     files = paths(snakemake.input, snakemake.output)
+    trainings = {"regressor": "regressor_history", "generator and critic": "history"}
     evaluate(
         EvaluationSettings(**snakemake.params.settings),
         FigureSettings(**snakemake.params.figures),
         label=snakemake.params.label,
-        histories={"regressor": files.pop("regressor_history"), "generator and critic": files.pop("history")},
+        histories={title: files.pop(name) for title, name in trainings.items() if name in files},
         **files,
     )

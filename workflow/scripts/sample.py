@@ -1,13 +1,13 @@
 from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
-    from caloforge.config.project import ModelSettings
+    from caloforge.config.project import model_settings
     from caloforge.config.stages import GridSettings, SamplingSettings
     from caloforge.sampling import sample
 
     grid = snakemake.params.grid
     sample(
-        ModelSettings(**snakemake.params.model),
+        model_settings(snakemake.params.model),
         SamplingSettings(**snakemake.params.settings),
         grid=grid and GridSettings(**grid),
         seed=int(snakemake.wildcards.seed),

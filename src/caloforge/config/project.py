@@ -1,12 +1,12 @@
 """The whole configuration: data sets and models are defined, runs pair them."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePath
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from caloforge.config.base import Settings
@@ -15,6 +15,8 @@ from caloforge.config.downloads import Download, RemoteFile
 from caloforge.config.sources import is_url
 from caloforge.config.stages import EvaluationSettings, FigureSettings, GridSettings, SamplingSettings
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
+from caloforge.models.gan3d_conv2d.settings import Conv2dSettings
+from caloforge.models.gan3d_conv3d.settings import Conv3dSettings
 
 
 def _not(reserved: str) -> AfterValidator:
@@ -39,7 +41,14 @@ def _every_once(noun: str) -> AfterValidator:
 
 DatasetName = Annotated[Name, _not("report")]
 ModelName = Annotated[Name, _not("data")]
-ModelSettings = ConditionalWGANSettings
+ModelSettings = Annotated[
+    ConditionalWGANSettings | Conv2dSettings | Conv3dSettings, Field(discriminator="family")
+]
+
+
+def model_settings(plain: Mapping[str, Any]) -> ModelSettings:
+    """Settings of a model from plain data, of the class that its `family` names."""
+    return TypeAdapter(ModelSettings).validate_python(plain)
 
 
 class Run(Settings):
@@ -97,6 +106,10 @@ class Config(Settings):
         """Names of the data sets that the report shows, each once."""
         return tuple(dict.fromkeys((*(run.dataset for run in self.runs), *self.report.datasets)))
 
+    def has_regressor(self, model: str) -> bool:
+        """Whether a regressor is trained before the model."""
+        return hasattr(self.models[model], "regressor")
+
     def run(self, dataset: str, model: str) -> Run:
         """The run that pairs `dataset` with `model`."""
         return next(run for run in self.runs if (run.dataset, run.model) == (dataset, model))
@@ -143,6 +156,9 @@ class Config(Settings):
         misfit = model.misfit(dataset)
         if misfit:
             yield path, f"model {run.model} does not take data set {run.dataset}: {misfit}"
+        elif model.training.validation == "shower_shapes" and len(dataset.geometry.layers) == 1:
+            at = ("models", run.model, "training", "validation")
+            yield at, f"found 'shower_shapes', expected 'observables': data set {run.dataset} has one layer"
         for number, expression in enumerate(model.preprocessing.inputs or ()):
             for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
                 if name not in (*dataset.conditions, "energy"):

@@ -13,6 +13,9 @@ InputExpression = Annotated[str, Field(pattern=r"^([A-Za-z]\w*(/[A-Za-z]\w*)?|lo
 class PreprocessingSettings(Settings):
     """What a network sees of cell energies and of conditions."""
 
+    energies: Literal["box_cox", "linear"] = Field(
+        default="box_cox", description="cell energies on a censored Box-Cox scale, or as they are in GeV"
+    )
     power: Literal["fit"] | Annotated[float, Field(ge=0, le=1)] = Field(
         default="fit",
         description="Box-Cox power of the cell energies; 'fit' takes the most likely one, 0 is the logarithm",
@@ -20,8 +23,11 @@ class PreprocessingSettings(Settings):
     inputs: tuple[InputExpression, ...] | None = Field(
         default=None,
         min_length=1,
-        description="network inputs, standardised: conditions, ratios such as px/pz or logarithms such as "
-        "log(energy), where energy is the incident energy [GeV]; null for every condition as it is",
+        description="network inputs: conditions, ratios such as px/pz or logarithms such as log(energy), "
+        "where energy is the incident energy [GeV]; null for every condition",
+    )
+    standardise: bool = Field(
+        default=True, description="shift and scale every input to mean 0 and standard deviation 1"
     )
 
 
@@ -54,6 +60,16 @@ class TrainingSettings(Settings):
     )
 
 
+class ModelTrainingSettings(TrainingSettings):
+    """The training loop of a generative model."""
+
+    validation: Literal["observables", "shower_shapes"] = Field(
+        default="observables",
+        description="score that chooses the epoch: mean Kolmogorov-Smirnov distance of the shower "
+        "observables or, for grids of several layers, relative error of the mean shower shapes",
+    )
+
+
 class GridSettings(Settings):
     """Conditions to generate showers for, besides those of the test set."""
 
@@ -73,11 +89,36 @@ class SamplingSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class RegularGridSettings(Settings):
+    """Comparison of mean showers and of single cells, for calorimeters that are a regular grid of cells."""
+
+    shape_energies_GeV: tuple[PositiveFloat, ...] = Field(
+        default=(100, 200, 300, 400), description="energies at which shower shapes are compared [GeV]"
+    )
+    shape_half_width_GeV: PositiveFloat = Field(
+        default=5, description="showers count that are this close to such an energy [GeV]"
+    )
+    core_energy_GeV: PositiveFloat = Field(
+        default=250, description="energy at which the cells in the core are compared [GeV]"
+    )
+    core_half_width_GeV: PositiveFloat = Field(default=2, description="as `shape_half_width_GeV` [GeV]")
+    window_showers: PositiveInt = Field(
+        default=100, description="a range of energies is widened until it holds so many showers"
+    )
+    ssim_pairs: PositiveInt = Field(
+        default=500, description="pairs of showers behind each mean structural similarity"
+    )
+    ssim_range_MeV: PositiveFloat = Field(
+        default=0.1, description="range of cell energies of the structural similarity, its L [MeV]"
+    )
+
+
 class EvaluationSettings(Settings):
     """Metrics and their uncertainties."""
 
     bins: PositiveInt = Field(default=40, ge=5, description="bins of the histograms of the separation power")
     bootstrap: PositiveInt = Field(default=100, ge=10, description="resamplings behind each uncertainty")
+    regular_grid: RegularGridSettings = RegularGridSettings()
     seed: NonNegativeInt = 2026
 
 
@@ -89,9 +130,10 @@ class FigureSettings(Settings):
     )
     dpi: PositiveInt = Field(default=150, ge=50, le=600)
     energies_GeV: tuple[PositiveFloat, ...] = Field(
-        default=(2, 5, 10, 20, 50, 100),
+        default=(2, 5, 10, 20, 50, 100, 200, 500),
         min_length=2,
-        description="edges of the energy ranges of the response figures [GeV]",
+        description="edges of the energy ranges of the response figures [GeV]; those before the first and "
+        "after the last shower are not drawn",
     )
     displays: PositiveInt = Field(default=4, le=8, description="showers drawn side by side")
 

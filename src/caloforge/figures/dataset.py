@@ -254,10 +254,9 @@ def longitudinal_profile(
 
 def _depth(geometry: Geometry) -> tuple[np.ndarray, str, str]:
     """Edges of the layers along the depth, the label of such an axis, and its unit."""
-    thickness_mm = [layer.thickness_mm for layer in geometry.layers]
-    if None in thickness_mm:
-        return np.arange(len(thickness_mm) + 1) - 0.5, "Layer", "layer"
-    depth_mm = np.concatenate([[0], np.cumsum(thickness_mm)])
+    depth_mm = geometry.depth_edges_mm()
+    if depth_mm is None:
+        return np.arange(len(geometry.layers) + 1) - 0.5, "Layer", "layer"
     if geometry.radiation_length_mm is None:
         return depth_mm, "Depth [mm]", "mm"
     return depth_mm / geometry.radiation_length_mm, "Depth [X₀]", "X₀"

@@ -1,12 +1,18 @@
 """Pictures of showers: the average one, and single ones side by side."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from caloforge.figures.layers import AXIS_LABELS, draw_layer, energy_norm
 from caloforge.figures.style import new_figure
 from caloforge.geometry import Layer
+
+RATIO_RANGE, RATIO_COLOURS = (1 / 3, 3), "PuOr"
 
 
 def average_image(
@@ -31,21 +37,28 @@ def average_image(
         axes.set_title(title)
     figure.colorbar(drawn, ax=[left, middle], label="Mean energy per cell [MeV]")
 
-    known = (reference_MeV > 0) & (other_MeV > 0)
-    quotient = np.divide(other_MeV, reference_MeV, out=np.full_like(reference_MeV, np.nan), where=known)
-    drawn = draw_layer(right, quotient, layer, LogNorm(1 / 3, 3), "PuOr")
+    drawn = draw_layer(right, quotient(reference_MeV, other_MeV), layer, LogNorm(*RATIO_RANGE), RATIO_COLOURS)
     right.set_title("Ratio")
-    ticks = [1 / 3, 1 / 2, 1, 2, 3]
-    colorbar = figure.colorbar(
-        drawn, ax=right, label=f"{other} / full simulation", extend="both", ticks=ticks
-    )
-    colorbar.ax.set_yticklabels(["1/3", "1/2", "1", "2", "3"])
-    colorbar.ax.minorticks_off()
+    ratio_colorbar(figure, drawn, right, f"{other} / full simulation")
     x_label, y_label = AXIS_LABELS[layer.kind]
     left.set_ylabel(y_label)
     for axes in (left, middle, right):
         axes.set_xlabel(x_label)
     return figure
+
+
+def quotient(reference_MeV: np.ndarray, other_MeV: np.ndarray) -> np.ndarray:
+    """`other_MeV` over `reference_MeV`, NaN where either is not above zero."""
+    known = (reference_MeV > 0) & (other_MeV > 0)
+    return np.divide(other_MeV, reference_MeV, out=np.full_like(reference_MeV, np.nan), where=known)
+
+
+def ratio_colorbar(figure: Figure, drawn: QuadMesh, axes: Axes | Sequence[Axes], label: str) -> None:
+    """The colour scale of a map over `RATIO_RANGE` in `RATIO_COLOURS`."""
+    ticks = [1 / 3, 1 / 2, 1, 2, 3]
+    colorbar = figure.colorbar(drawn, ax=axes, label=label, extend="both", ticks=ticks)
+    colorbar.ax.set_yticklabels(["1/3", "1/2", "1", "2", "3"])
+    colorbar.ax.minorticks_off()
 
 
 def matched_showers(

@@ -42,16 +42,12 @@ def compare(
     -------
     dict
         `ks`, `wasserstein` and `separation` with `value` and `error` each, and `ks_p_value`. All are None if
-        either sample has fewer than two finite values.
-
-    Raises
-    ------
-    CaloforgeError
-        If the axis is logarithmic and the reference has no positive value.
+        either sample has fewer than two finite values, or the axis is logarithmic and the reference has no
+        positive one.
     """
     reference, sample = (np.asarray(values, np.float64) for values in (reference, sample))
     reference, sample = reference[np.isfinite(reference)], sample[np.isfinite(sample)]
-    if min(len(reference), len(sample)) < 2:
+    if min(len(reference), len(sample)) < 2 or not has_bins(reference, log=log):
         return {name: {"value": None, "error": None} for name in DISTANCES} | {"ks_p_value": None}
 
     values, position = np.unique(np.concatenate([reference, sample]), return_inverse=True)
@@ -98,8 +94,7 @@ def bin_edges(reference: np.ndarray, *, log: bool, bins: int) -> np.ndarray:
     CaloforgeError
         If no value is left.
     """
-    values = np.asarray(reference, np.float64)
-    values = values[np.isfinite(values) & ((values > 0) | (not log))]
+    values = _on_axis(reference, log)
     if not len(values):
         raise CaloforgeError(
             f"no bins: none of the {len(reference)} reference values is {'positive' if log else 'finite'}"
@@ -117,6 +112,16 @@ def bin_edges(reference: np.ndarray, *, log: bool, bins: int) -> np.ndarray:
     number = -(-points // points_per_bin)
     edges = low + gap * (points_per_bin * np.arange(number + 1) - 0.5)
     return 10**edges if log else edges
+
+
+def has_bins(reference: np.ndarray, *, log: bool) -> bool:
+    """Whether `bin_edges` finds a value to place edges by."""
+    return len(_on_axis(reference, log)) > 0
+
+
+def _on_axis(values: np.ndarray, log: bool) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    return values[np.isfinite(values) & ((values > 0) | (not log))]
 
 
 def _distances(

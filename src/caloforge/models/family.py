@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from caloforge.config.stages import TrainingSettings
 from caloforge.geometry import Geometry
+from caloforge.preprocessing import Preprocessing
 
 
 class Trainable(nn.Module, ABC):
@@ -58,8 +59,7 @@ class Family(Trainable):
     """A generative model of showers.
 
     A family is a package `caloforge.models.<name>` with its settings in `settings.py` and, in `family.py`,
-    its class under the name `FAMILY`, made from its settings, the geometry and the number of network
-    inputs.
+    its class under the name `FAMILY`, made from its settings, the geometry and the preprocessing.
     """
 
     def adopt(self, pretrained: Path) -> None:
@@ -71,10 +71,10 @@ class Family(Trainable):
         """Preprocessed showers, shape (B, V), for preprocessed conditions of shape (B, number of inputs)."""
 
 
-def build(settings: Any, geometry: Geometry, n_inputs: int) -> Family:
+def build(settings: Any, geometry: Geometry, preprocessing: Preprocessing) -> Family:
     """The model that `settings`, with its field `family`, describes."""
     module = importlib.import_module(f"caloforge.models.{settings.family}.family")
-    return module.FAMILY(settings, geometry, n_inputs)
+    return module.FAMILY(settings, geometry, preprocessing)
 
 
 def mixed_precision(settings: TrainingSettings, device: torch.device) -> torch.autocast:

@@ -242,21 +242,15 @@ def _single_layers(geometry: Geometry) -> list[tuple[str, str]]:
 def _depths(geometry: Geometry) -> dict[str, np.ndarray]:
     """Depth of every layer, shape (layers,): by number and, where it is known, in mm."""
     depths = {"layers": np.arange(len(geometry.layers))}
-    edges_mm = _depth_edges_mm(geometry)
+    edges_mm = geometry.depth_edges_mm()
     if edges_mm is not None:
         depths["mm"] = (edges_mm[:-1] + edges_mm[1:]) / 2
     return depths
 
 
-def _depth_edges_mm(geometry: Geometry) -> np.ndarray | None:
-    """Where layers begin and end [mm], shape (layers + 1,); None if not all of them state their thickness."""
-    thickness_mm = [layer.thickness_mm for layer in geometry.layers]
-    return None if None in thickness_mm else np.cumsum([0, *thickness_mm])
-
-
 def _depth_axis(geometry: Geometry) -> tuple[np.ndarray, str, str]:
     """Edges, text and unit of the axis of the longitudinal profile."""
-    edges_mm = _depth_edges_mm(geometry)
+    edges_mm = geometry.depth_edges_mm()
     if edges_mm is None:
         return np.arange(len(geometry.layers) + 1) - 0.5, "Layer", "1"
     if geometry.radiation_length_mm is None:

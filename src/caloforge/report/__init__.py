@@ -75,7 +75,8 @@ def render(
     output
         The page (HTML) with everything it needs inside, figures too.
     summary
-        Table (CSV, RFC 4180) with one row per run, observable and metric.
+        Table (CSV, RFC 4180) with one row per run, observable and metric; numbers of whole samples have the
+        metric `value`.
 
     Raises
     ------
@@ -222,6 +223,11 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> str:
                 writer.writerow([*start, distance, unit, *values])
             writer.writerow(
                 [*start, "ks_p_value", "1", generated["ks_p_value"], None, floor["ks_p_value"], None]
+            )
+        for name, number in result["metrics"].get("samples", {}).items():
+            values = [number[kind][key] for kind in ("generated", "floor") for key in ("value", "error")]
+            writer.writerow(
+                [run.dataset, run.model, run.seed, run.label, name, "value", number["unit"], *values]
             )
     return text.getvalue()
 

@@ -17,7 +17,7 @@ def train_model(
     train: Path,
     val: Path,
     preprocessing: Path,
-    regressor: Path | None,
+    regressor: Path | None = None,
     seed: int,
     code: str,
     work: Path,
@@ -50,10 +50,11 @@ def train_model(
         If an input cannot be used, a loss is not finite or another process trains in `work`.
     """
     transforms = Preprocessing.load(preprocessing)
-    validation = ShowerValidation(val, transforms, seed=derive_seed(seed, "validation"))
+    score = settings.training.validation
+    validation = ShowerValidation(val, transforms, score, seed=derive_seed(seed, "validation"))
 
-    def make(geometry: Geometry, n_inputs: int) -> Family:
-        model = build(settings, geometry, n_inputs)
+    def make(geometry: Geometry) -> Family:
+        model = build(settings, geometry, transforms)
         if regressor:
             model.adopt(regressor)
         return model
@@ -61,6 +62,7 @@ def train_model(
     run_training(
         make,
         lambda model: lambda: validation(model),
+        score=score,
         stage="train",
         kind=settings.family,
         settings=settings.model_dump(mode="json"),

@@ -34,8 +34,8 @@ def train_regressor(
     """
     transforms = Preprocessing.load(preprocessing)
 
-    def make(geometry: Geometry, n_inputs: int) -> RegressorTraining:
-        return RegressorTraining(settings, geometry, n_inputs)
+    def make(geometry: Geometry) -> RegressorTraining:
+        return RegressorTraining(settings, geometry, len(transforms.inputs))
 
     def validation(network: RegressorTraining) -> Callable[[], float]:
         return lambda: _mean_error(network, val, transforms)
@@ -43,6 +43,7 @@ def train_regressor(
     run_training(
         make,
         validation,
+        score="squared_error",
         stage="regressor",
         kind=KIND,
         settings=settings.model_dump(mode="json"),

@@ -28,9 +28,10 @@ Network = TypeVar("Network", bound=Trainable)
 
 
 def run_training(
-    make: Callable[[Geometry, int], Network],
+    make: Callable[[Geometry], Network],
     validation: Callable[[Network], Callable[[], float]],
     *,
+    score: str,
     stage: str,
     kind: str,
     settings: dict[str, Any],
@@ -48,9 +49,11 @@ def run_training(
     Parameters
     ----------
     make
-        Makes the network from the geometry and the number of network inputs.
+        Makes the network from the geometry.
     validation
         Makes the validation score of a network.
+    score
+        Name of this score in the record.
     stage, kind
         Names of the stage in the record and of the network in the checkpoint.
     settings
@@ -75,7 +78,7 @@ def run_training(
         device = _prepare_torch(training)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, stage, "weights"))
-            network = make(geometry, len(transforms.inputs)).to(device)
+            network = make(geometry).to(device)
         identity = _digest(
             {
                 "settings": settings,
@@ -117,6 +120,7 @@ def run_training(
             "epochs": training.epochs,
             "keep": training.keep,
             "best_epoch": done.epoch,
+            "validation_score": score,
             "validation": done.validation,
             "training_s": done.wall_s,
             "seconds_per_epoch": done.wall_s / training.epochs,

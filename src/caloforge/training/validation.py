@@ -2,27 +2,32 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from scipy import stats
 
+from caloforge.metrics.shower_shapes import shape_error
 from caloforge.models.family import Family
 from caloforge.observables import as_observed, block_showers, module_for
 from caloforge.preprocessing import Preprocessing
-from caloforge.showers import ShowerFile, Showers
+from caloforge.showers import ShowerFile, Showers, read_out
 
 _SHOWERS = 2000
 _BATCH = 256
 
 
 class ShowerValidation:
-    """Mean Kolmogorov-Smirnov distance of all shower observables, full simulation against generated.
+    """Score of generated showers beside those of the validation set; the lower the better.
 
-    Takes up to 2000 showers from the start of the validation set, asks the model for the same conditions,
-    always with the same noise, and averages the two-sample statistic (0 to 1) over the observables with one
-    number per shower; one that no generated shower defines counts 1, one that no simulated shower defines is
-    left out.
+    Takes up to 2000 showers from the start of the validation set and asks the model for the same conditions,
+    always with the same noise. Cells count after the readout threshold.
+
+    - `observables`: mean Kolmogorov-Smirnov distance of all shower observables. Averages the two-sample
+      statistic (0 to 1) over the observables with one number per shower; one that no generated shower defines
+      counts 1, one that no simulated shower defines is left out.
+    - `shower_shapes`: `metrics.shower_shapes.shape_error`, for grids of several layers.
 
     Raises
     ------
@@ -30,23 +35,32 @@ class ShowerValidation:
         If no observables are defined for the showers, or the file lacks what they need.
     """
 
-    def __init__(self, path: Path, preprocessing: Preprocessing, *, seed: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        preprocessing: Preprocessing,
+        score: Literal["observables", "shower_shapes"] = "observables",
+        *,
+        seed: int,
+    ) -> None:
         self.preprocessing, self.seed = preprocessing, seed
         self.batches = []
         simulated = []
         with ShowerFile(path) as file:
-            self.geometry = file.geometry
-            self.module = module_for(file)
-            self.names = list(self.module.scalars(file.geometry, file.units))
+            module = module_for(file)
+            self.score = _SCORES[score](file)
             n, step = min(len(file), _SHOWERS), min(_BATCH, block_showers(file.geometry))
             for start in range(0, n, step):
                 block = file.read(start, min(start + step, n))
-                observed = as_observed(block, file, self.module, preprocessing.readout_threshold_MeV)
-                simulated.append(self._scalars(observed))
+                observed = as_observed(block, file, module, preprocessing.readout_threshold_MeV)
+                simulated.append(self.score.summary(observed))
                 inputs = torch.from_numpy(preprocessing.network_inputs(block))
                 primaries = replace(observed, showers=np.empty((len(block), 0), np.float32))
                 self.batches.append((inputs, primaries))
         self.simulated = np.concatenate(simulated)
+        self.energy_GeV = (
+            np.concatenate([primaries.incident_energies[:, 0] for _, primaries in self.batches]) / 1000
+        )
 
     def __call__(self, model: Family) -> float:
         """Score the model; it must be in evaluation mode."""
@@ -55,18 +69,52 @@ class ShowerValidation:
         generated = []
         for inputs, primaries in self.batches:
             showers = model.generate(inputs.to(device), rng).float().cpu().numpy()
-            generated.append(self._scalars(replace(primaries, showers=self.preprocessing.inverse(showers))))
+            cells_MeV = read_out(
+                self.preprocessing.inverse(showers), self.preprocessing.readout_threshold_MeV
+            )
+            generated.append(self.score.summary(replace(primaries, showers=cells_MeV)))
+        return self.score.distance(self.simulated, np.concatenate(generated), self.energy_GeV)
+
+
+class _Observables:
+    """Mean Kolmogorov-Smirnov distance of the observables with one number per shower."""
+
+    def __init__(self, file: ShowerFile) -> None:
+        self.geometry, self.module = file.geometry, module_for(file)
+        self.names = list(self.module.scalars(file.geometry, file.units))
+
+    def summary(self, batch: Showers) -> np.ndarray:
+        """The observables, shape (n, observables)."""
+        values = self.module.compute(batch, self.geometry)
+        return np.stack([values[name] for name in self.names], axis=1)
+
+    def distance(self, simulated: np.ndarray, generated: np.ndarray, _energy_GeV: np.ndarray) -> float:
         distances = [
             _ks(expected[np.isfinite(expected)], observed[np.isfinite(observed)])
-            for expected, observed in zip(self.simulated.T, np.concatenate(generated).T, strict=True)
+            for expected, observed in zip(simulated.T, generated.T, strict=True)
             if np.isfinite(expected).any()
         ]
         return float(np.mean(distances))
 
-    def _scalars(self, batch: Showers) -> np.ndarray:
-        """The observables with one number per shower, shape (n, observables)."""
-        values = self.module.compute(batch, self.geometry)
-        return np.stack([values[name] for name in self.names], axis=1)
+
+class _ShowerShapes:
+    """Relative error of the mean profiles along the axes of a grid and of their moments."""
+
+    def __init__(self, file: ShowerFile) -> None:
+        self.shape = (len(file.geometry.layers), *file.geometry.layers[0].shape)
+
+    def summary(self, batch: Showers) -> np.ndarray:
+        """Energy in each slice along z, x and y [MeV], shape (n, slices of all axes)."""
+        cells = batch.showers.reshape(len(batch), *self.shape)
+        return np.concatenate([cells.sum(axis=other) for other in ((2, 3), (1, 3), (1, 2))], axis=1)
+
+    def distance(self, simulated: np.ndarray, generated: np.ndarray, energy_GeV: np.ndarray) -> float:
+        borders = np.cumsum(self.shape)[:-1]
+        profiles = (np.split(slices, borders, axis=1) for slices in (simulated, generated))
+        return shape_error(*profiles, energy_GeV)
+
+
+_SCORES = {"observables": _Observables, "shower_shapes": _ShowerShapes}
 
 
 def _ks(simulated: np.ndarray, generated: np.ndarray) -> float:

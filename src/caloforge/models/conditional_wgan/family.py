@@ -11,6 +11,7 @@ from caloforge.models.conditional_wgan import regressor
 from caloforge.models.conditional_wgan.networks import Critic, Generator, Regressor
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
 from caloforge.models.family import Family, mixed_precision
+from caloforge.preprocessing import Preprocessing
 
 
 class ConditionalWGAN(Family):
@@ -34,8 +35,11 @@ class ConditionalWGAN(Family):
     to R; the energy score is smallest when they fluctuate as real showers do.
     """
 
-    def __init__(self, settings: ConditionalWGANSettings, geometry: Geometry, n_inputs: int) -> None:
+    def __init__(
+        self, settings: ConditionalWGANSettings, geometry: Geometry, preprocessing: Preprocessing
+    ) -> None:
         super().__init__()
+        n_inputs = len(preprocessing.inputs)
         self.settings = settings
         self.image = geometry.layers[0].shape
         self.generator = Generator(settings.noise, n_inputs, settings.channels, self.image)

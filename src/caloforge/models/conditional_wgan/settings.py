@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from caloforge.config.base import Settings
 from caloforge.config.dataset import DatasetSettings
-from caloforge.config.stages import PreprocessingSettings, TrainingSettings
+from caloforge.config.stages import ModelTrainingSettings, PreprocessingSettings, TrainingSettings
 
 COARSEST_SIDE = 4
 """Side of the coarsest map in cells; every further level doubles it."""
@@ -58,7 +58,7 @@ class ConditionalWGANSettings(Settings):
     adam_betas: tuple[float, float] = (0.0, 0.9)
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     regressor: RegressorSettings = RegressorSettings()
-    training: TrainingSettings = TrainingSettings(epochs=3000)
+    training: ModelTrainingSettings = ModelTrainingSettings(epochs=3000)
 
     def misfit(self, dataset: DatasetSettings) -> str | None:
         """Say what keeps these networks from taking the showers of a data set; None if nothing does."""

@@ -1,0 +1,224 @@
+"""Showers in stacks of layers as small multiples: layer by layer, or seen along each axis."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Path3DCollection
+
+from caloforge.figures.layers import AXIS_LABELS, energy_norm
+from caloforge.figures.showers import RATIO_COLOURS, RATIO_RANGE, quotient, ratio_colorbar
+from caloforge.figures.style import new_figure
+from caloforge.geometry import Geometry
+
+MOST_LAYERS = 8
+"""Side by side. Deeper stacks are seen along each axis or, where layers differ, thinned out."""
+_PANEL_INCHES = 2.2
+_SMALLEST_POINT, _LARGEST_POINT = 4, 60
+"""Areas of the points of a shower in space."""
+
+
+class View(NamedTuple):
+    """One map of a shower.
+
+    `image` has the shape (cells along the horizontal axis, cells along the vertical axis).
+    """
+
+    title: str
+    image: np.ndarray
+    x_edges: np.ndarray
+    y_edges: np.ndarray
+    x_label: str
+    y_label: str
+    is_to_scale: bool = True
+
+
+def is_projected(geometry: Geometry) -> bool:
+    """Whether showers are seen along each axis, and not layer by layer."""
+    return geometry.is_grid and len(geometry.layers) > MOST_LAYERS
+
+
+def views(geometry: Geometry, cells: np.ndarray) -> list[View]:
+    """The maps of one shower.
+
+    Parameters
+    ----------
+    geometry
+        Of rectangular cells.
+    cells
+        Energy of each cell, shape (V,).
+    """
+    return _projections(geometry, cells) if is_projected(geometry) else _layers(geometry, cells)
+
+
+def _layers(geometry: Geometry, cells: np.ndarray) -> list[View]:
+    step = -(-len(geometry.layers) // MOST_LAYERS)
+    offsets = geometry.offsets()
+    found = []
+    for number in range(0, len(geometry.layers), step):
+        layer = geometry.layers[number]
+        title = f"Layer {number} ({layer.label})" if layer.label else f"Layer {number}"
+        image = cells[offsets[number] : offsets[number + 1]].reshape(layer.shape)
+        found.append(View(title, image, layer.edges(0), layer.edges(1), *AXIS_LABELS["cartesian"]))
+    return found
+
+
+def _projections(geometry: Geometry, cells: np.ndarray) -> list[View]:
+    layer = geometry.layers[0]
+    image = cells.reshape(len(geometry.layers), *layer.shape)
+    depth, depth_label, is_to_scale = _depth(geometry)
+    x_mm, y_mm = layer.edges(0), layer.edges(1)
+    x_label, y_label = AXIS_LABELS["cartesian"]
+    return [
+        View("Along z", image.sum(axis=0), x_mm, y_mm, x_label, y_label),
+        View("Along y", image.sum(axis=2), depth, x_mm, depth_label, x_label, is_to_scale),
+        View("Along x", image.sum(axis=1), depth, y_mm, depth_label, y_label, is_to_scale),
+    ]
+
+
+def matched_shower(
+    geometry: Geometry, reference_MeV: np.ndarray, generated_MeV: np.ndarray, energy_GeV: float
+) -> Figure:
+    """A shower of the full simulation, and below it the one generated for the same primary.
+
+    Parameters
+    ----------
+    geometry
+        Of the cells.
+    reference_MeV, generated_MeV
+        Energy per cell [MeV], shape (V,).
+    energy_GeV
+        Energy of the primary [GeV].
+    """
+    title = f"{energy_GeV:.3g} GeV"
+    rows = {
+        f"Full simulation\n{title}": views(geometry, reference_MeV),
+        f"Generated\n{title}": views(geometry, generated_MeV),
+    }
+    figure, grid = _small_multiples(rows)
+    _draw_energies(figure, grid, rows, "Energy [MeV]")
+    return figure
+
+
+def average_shower(geometry: Geometry, reference_MeV: np.ndarray, generated_MeV: np.ndarray) -> Figure:
+    """The mean shower of the full simulation, the mean generated one and their ratio, one below the other.
+
+    Parameters
+    ----------
+    geometry
+        Of the cells.
+    reference_MeV, generated_MeV
+        Mean energy per cell [MeV], shape (V,).
+    """
+    rows = {"Full simulation": views(geometry, reference_MeV), "Generated": views(geometry, generated_MeV)}
+    ratio = [
+        full._replace(image=quotient(full.image, fast.image))
+        for full, fast in zip(*rows.values(), strict=True)
+    ]
+    figure, grid = _small_multiples(rows | {"Ratio": ratio})
+    _draw_energies(figure, grid[:2], rows, "Mean energy [MeV]")
+    norm = LogNorm(*RATIO_RANGE)
+    for axes, view in zip(grid[2], ratio, strict=True):
+        drawn = _draw(axes, view, norm, RATIO_COLOURS)
+    ratio_colorbar(figure, drawn, grid[2].tolist(), "Generated / full simulation")
+    return figure
+
+
+def in_space(
+    geometry: Geometry, reference_MeV: np.ndarray, generated_MeV: np.ndarray, energy_GeV: float
+) -> Figure:
+    """The cells of a shower of the full simulation and of the generated one beside it, in three dimensions.
+
+    Parameters
+    ----------
+    geometry
+        A regular grid.
+    reference_MeV, generated_MeV
+        Energy per cell [MeV], zero where it is not shown, shape (V,).
+    energy_GeV
+        Energy of the primary [GeV].
+    """
+    figure = new_figure(9.5, 4.2)
+    norm = energy_norm(np.stack([reference_MeV, generated_MeV]))
+    panels = [figure.add_subplot(1, 2, number, projection="3d") for number in (1, 2)]
+    for axes, cells, name in zip(
+        panels, (reference_MeV, generated_MeV), ("Full simulation", "Generated"), strict=True
+    ):
+        drawn = _scatter(axes, geometry, cells, norm)
+        axes.set_title(f"{name}, {energy_GeV:.3g} GeV")
+    figure.colorbar(drawn, ax=panels, label="Energy per cell [MeV]", shrink=0.8, pad=0.08)
+    return figure
+
+
+def _scatter(axes: Axes3D, geometry: Geometry, cells_MeV: np.ndarray, norm: LogNorm) -> Path3DCollection:
+    """A point per cell with energy, larger and brighter for more of it."""
+    layer = geometry.layers[0]
+    depth, depth_label, _ = _depth(geometry)
+    centres = (depth[:-1] + depth[1:]) / 2, layer.centres_mm(0), layer.centres_mm(1)
+    hit = np.nonzero(cells_MeV.reshape(len(geometry.layers), *layer.shape) >= norm.vmin)
+    hit_MeV = cells_MeV[np.ravel_multi_index(hit, (len(geometry.layers), *layer.shape))]
+    drawn = axes.scatter(
+        *(positions[index] for positions, index in zip(centres, hit, strict=True)),
+        c=hit_MeV,
+        s=_SMALLEST_POINT + _LARGEST_POINT * norm(hit_MeV) ** 2,
+        norm=norm,
+        cmap="viridis",
+        alpha=0.6,
+        linewidths=0,
+        rasterized=True,
+    )
+    axes.set(
+        xlim=depth[[0, -1]],
+        ylim=layer.edges(0)[[0, -1]],
+        zlim=layer.edges(1)[[0, -1]],
+        xlabel=depth_label,
+        ylabel=AXIS_LABELS["cartesian"][0],
+        zlabel=AXIS_LABELS["cartesian"][1],
+    )
+    axes.locator_params(nbins=4)
+    axes.set_box_aspect((1.3, 1, 1), zoom=0.9)
+    axes.view_init(elev=20, azim=-65)
+    return drawn
+
+
+def _depth(geometry: Geometry) -> tuple[np.ndarray, str, bool]:
+    """Edges of the layers along the depth, the label of such an axis and whether it is in mm."""
+    depth_mm = geometry.depth_edges_mm()
+    if depth_mm is None:
+        return np.arange(len(geometry.layers) + 1) - 0.5, "Layer", False
+    return depth_mm, "Depth [mm]", True
+
+
+def _small_multiples(rows: Mapping[str, Sequence[View]]) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes, shape (rows, views), with their titles and labels."""
+    n_columns = len(next(iter(rows.values())))
+    figure = new_figure(_PANEL_INCHES * max(n_columns, 2) + 1.6, _PANEL_INCHES * len(rows) + 0.4)
+    grid = figure.subplots(len(rows), n_columns, squeeze=False)
+    for row, (name, row_views) in zip(grid, rows.items(), strict=True):
+        for number, (axes, view) in enumerate(zip(row, row_views, strict=True)):
+            repeats = number > 0 and view.y_label == row_views[number - 1].y_label
+            axes.set_ylabel("" if repeats else view.y_label)
+        row[0].set_ylabel(f"{name}\n{row_views[0].y_label}")
+    for top, bottom, view in zip(grid[0], grid[-1], row_views, strict=True):
+        top.set_title(view.title)
+        bottom.set_xlabel(view.x_label)
+    return figure, grid
+
+
+def _draw_energies(figure: Figure, grid: np.ndarray, rows: Mapping[str, Sequence[View]], label: str) -> None:
+    norm = energy_norm(np.concatenate([view.image.ravel() for row in rows.values() for view in row]))
+    for axes_row, row in zip(grid, rows.values(), strict=True):
+        for axes, view in zip(axes_row, row, strict=True):
+            drawn = _draw(axes, view, norm)
+    figure.colorbar(drawn, ax=grid.ravel().tolist(), label=label)
+
+
+def _draw(axes: Axes, view: View, norm: Normalize, colours: str | Colormap = "viridis") -> QuadMesh:
+    if view.is_to_scale:
+        axes.set_aspect("equal")
+    return axes.pcolormesh(view.x_edges, view.y_edges, view.image.T, norm=norm, cmap=colours, rasterized=True)

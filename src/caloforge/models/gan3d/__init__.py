@@ -1,0 +1,1 @@
+"""What the two adversarial networks for three-dimensional grids share: settings, losses and steps."""

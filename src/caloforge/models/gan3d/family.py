@@ -1,0 +1,194 @@
+"""Losses and steps of both GANs for three-dimensional grids."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from caloforge.errors import CaloforgeError
+from caloforge.geometry import Geometry
+from caloforge.models.family import Family, mixed_precision
+from caloforge.models.gan3d.networks import (
+    ENERGY_UNIT_GeV,
+    Verdict,
+    conditioned_latent,
+    images_of,
+    showers_of,
+)
+from caloforge.models.gan3d.settings import Gan3dSettings
+from caloforge.preprocessing import Preprocessing
+
+
+class Gan3d(Family):
+    """Generator and discriminator of showers in GeV, conditioned on the energy of the primary.
+
+    With D the probability that a shower is real, y the energy of the primary and e its reconstruction by the
+    discriminator, the cross entropy H and the mean relative error in percent P, the discriminator minimises
+
+        adversarial_weight * H(label, D) + energy_weight * P(e, y)
+
+    and the generator, with the sum of all cells S and the fitted mean R(y) of the visible energy,
+
+        adversarial_weight * H(1, D) + energy_weight * P(e, y) + total_weight * P(S, R(y))
+
+    which are the losses of the public code (https://github.com/svalleco/3Dgan, EcalEnergyTrain and
+    PTF_m4_1_ReLU). S is not learnt, so its error is no loss of the discriminator; R is fitted to the training
+    set where the public code has a polynomial for its own. With several particle types both also minimise
+    class_weight times the cross entropy of the type. When the discriminator learns, the labels of a small
+    share of the showers are exchanged.
+
+    The discriminator sees real and generated showers in one batch, both when it learns and when the generator
+    does. The public code shows it one kind at a time; then a batch normalisation just before the heads takes
+    away what the showers of a batch have in common, which is whether they are real. With `as_published`
+    normalisation uses its initial statistics, as in the public code, and the showers of a batch do not affect
+    each other; the discriminator still learns both kinds in one step.
+    """
+
+    generator_class: ClassVar[type[nn.Module]]
+    """(latent, classes, output_relu) to images; see `caloforge.models.gan3d_conv3d.networks`."""
+
+    discriminator_class: ClassVar[type[nn.Module]]
+    """Images to a `Verdict`."""
+
+    def __init__(self, settings: Gan3dSettings, geometry: Geometry, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.settings = settings
+        self.shape = (*geometry.layers[0].shape, len(geometry.layers))
+        self.response = preprocessing.response
+        self.generator = self.generator_class(self.shape, settings.latent, len(settings.particles))
+        self.discriminator = self.discriminator_class(self.shape, len(settings.particles))
+
+    @property
+    def product(self) -> nn.Module:
+        return self.generator
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        rates = {
+            "generator": self.settings.learning_rate,
+            "discriminator": self.settings.discriminator_learning_rate,
+        }
+        return {name: self._optimiser(getattr(self, name), rate) for name, rate in rates.items()}
+
+    def training_step(
+        self,
+        step: int,
+        showers: Tensor,
+        inputs: Tensor,
+        optimisers: dict[str, torch.optim.Optimizer],
+        rng: torch.Generator,
+    ) -> dict[str, Tensor]:
+        if self.settings.as_published:
+            self.eval()
+        _seed_dropout(rng)
+        real = images_of(showers, self.shape) / self.settings.cell_unit_GeV
+        free = step < self.settings.free_output_steps
+        losses = self._update_discriminator(real, inputs, free, optimisers["discriminator"], rng)
+        for _ in range(self.settings.generator_steps):
+            losses |= self._update_generator(real, inputs, free, optimisers["generator"], rng)
+        return losses
+
+    def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        return showers_of(self._images(inputs, rng)) * self.settings.cell_unit_GeV
+
+    def mean_visible_GeV(self, energy_GeV: Tensor) -> Tensor:
+        """Fitted mean of the visible energy [GeV] for energies of the primary [GeV] of any shape."""
+        logarithm = energy_GeV.log()
+        return energy_GeV * sum(c * logarithm**power for power, c in enumerate(self.response))
+
+    def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        """With the defaults of Keras for what the public code does not state."""
+        if self.settings.optimiser == "adam":
+            return torch.optim.Adam(network.parameters(), rate, eps=1e-7)
+        return torch.optim.RMSprop(network.parameters(), rate, alpha=0.9, eps=1e-7)
+
+    def _update_discriminator(
+        self, real: Tensor, inputs: Tensor, free: bool, optimiser: torch.optim.Optimizer, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        optimiser.zero_grad(set_to_none=True)
+        requested = self._requested(inputs, free, rng)
+        labels = torch.cat([self._labels(label, len(real), rng) for label in (self.settings.real_label, 0.0)])
+        with mixed_precision(self.settings.training, real.device):
+            with torch.no_grad():
+                generated = self._images(requested, rng, free).float()
+            verdict = self.discriminator(torch.cat([real, generated]))
+        parts = self._losses(verdict, torch.cat([inputs, requested]), labels)
+        self._weighted(parts).backward()
+        optimiser.step()
+        return {f"discriminator_{name}": loss.detach() for name, loss in parts.items()}
+
+    def _update_generator(
+        self, real: Tensor, inputs: Tensor, free: bool, optimiser: torch.optim.Optimizer, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        optimiser.zero_grad(set_to_none=True)
+        self.discriminator.requires_grad_(False)
+        requested = self._requested(inputs, free, rng)
+        with mixed_precision(self.settings.training, real.device):
+            generated = self._images(requested, rng, free).float()
+            verdict = self.discriminator(torch.cat([generated, real]))
+        verdict = Verdict(*(said if said is None else said[: len(generated)] for said in verdict))
+        parts = self._losses(verdict, requested, torch.ones(len(requested), device=real.device))
+        total_GeV = verdict.total_energy * self.settings.cell_unit_GeV
+        parts["total"] = percent_error(total_GeV, self.mean_visible_GeV(requested[:, 0]))
+        self._weighted(parts).backward()
+        optimiser.step()
+        self.discriminator.requires_grad_(True)
+        return {f"generator_{name}": loss.detach() for name, loss in parts.items()}
+
+    def _losses(self, verdict: Verdict, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        losses = {
+            "adversarial": functional.binary_cross_entropy_with_logits(verdict.real.float(), labels),
+            "energy": percent_error(verdict.energy.float(), inputs[:, 0] / ENERGY_UNIT_GeV),
+        }
+        if verdict.particle is not None:
+            losses["class"] = functional.cross_entropy(verdict.particle.float(), self._classes(inputs))
+        return losses
+
+    def _weighted(self, losses: dict[str, Tensor]) -> Tensor:
+        return sum(getattr(self.settings, f"{name}_weight") * loss for name, loss in losses.items())
+
+    def _images(self, inputs: Tensor, rng: torch.Generator, free: bool = False) -> Tensor:
+        noise = torch.randn(len(inputs), self.settings.latent, generator=rng, device=inputs.device)
+        classes = self._classes(inputs) if self.settings.particles else None
+        return self.generator(conditioned_latent(noise, inputs[:, 0]), classes, output_relu=not free)
+
+    def _requested(self, inputs: Tensor, free: bool, rng: torch.Generator) -> Tensor:
+        """Inputs of generated showers in training: those of the data, with energies from a range if set."""
+        settings = self.settings
+        energies_GeV = settings.free_output_energies_GeV if free else settings.energies_GeV
+        if energies_GeV is None:
+            return inputs
+        low, high = energies_GeV
+        energy_GeV = low + (high - low) * torch.rand(len(inputs), 1, generator=rng, device=inputs.device)
+        return torch.cat([energy_GeV, inputs[:, 1:]], dim=1)
+
+    def _labels(self, label: float, n: int, rng: torch.Generator) -> Tensor:
+        """Labels of n showers of one kind, a share of them exchanged: real ones to 0, generated ones to 1."""
+        exchanged = torch.rand(n, generator=rng, device=rng.device) < self.settings.flipped_labels
+        return torch.where(exchanged, 0.0 if label else 1.0, label)
+
+    def _classes(self, inputs: Tensor) -> Tensor:
+        """Number of the particle type of each shower, shape (B,)."""
+        codes = torch.tensor(self.settings.particles, device=inputs.device)
+        matches = inputs[:, 1:] == codes
+        unknown = inputs[~matches.any(dim=1), 1]
+        if len(unknown):
+            raise CaloforgeError(
+                f"a shower of the particle {unknown[0].item():g} found, expected one of the particles of the "
+                f"model: {', '.join(map(str, self.settings.particles))}"
+            )
+        return matches.int().argmax(dim=1)
+
+
+def _seed_dropout(rng: torch.Generator) -> None:
+    """Make dropout, which draws from PyTorch's own random state, depend on that of the training."""
+    torch.manual_seed(torch.randint(2**63 - 1, (), generator=rng, device=rng.device).item())
+
+
+def percent_error(found: Tensor, expected: Tensor) -> Tensor:
+    """Mean relative error in percent, 100 mean |found - expected| / |expected|, of tensors of one shape.
+
+    MeanAbsolutePercentageError of Keras (https://keras.io/api/losses/regression_losses/), with its least
+    denominator of 1e-7.
+    """
+    return 100 * ((found - expected).abs() / expected.abs().clamp_min(1e-7)).mean()

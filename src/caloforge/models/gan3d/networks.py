@@ -1,0 +1,69 @@
+"""What the two three-dimensional GANs share: axes, the conditioned latent vector, what a discriminator says.
+
+Showers on a regular grid are images of shape (B, nx, ny, nz) inside the networks, with cell energies as they
+come. Both families are those of https://github.com/svalleco/3Dgan.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ENERGY_UNIT_GeV = 100
+"""Energy of the primary that counts as one, in the latent vector and in what discriminators reconstruct."""
+
+
+class Verdict(NamedTuple):
+    """What a discriminator says about images."""
+
+    real: Tensor
+    """Logit of the probability that the image is a real one, shape (B,); the published networks end in its
+    sigmoid."""
+
+    energy: Tensor
+    """Reconstructed energy of the primary [100 GeV], shape (B,)."""
+
+    total_energy: Tensor
+    """Sum over the cells, in their unit, shape (B,): computed, not learnt."""
+
+    particle: Tensor | None = None
+    """Logits of the classes of particles, shape (B, classes)."""
+
+
+def conditioned_latent(noise: Tensor, energy_GeV: Tensor) -> Tensor:
+    """Noise times the energy of the primary in units of 100 GeV: the input of both generators.
+
+    Shapes: noise (B, L), energy_GeV (B,) to (B, L).
+    """
+    return noise * (energy_GeV / ENERGY_UNIT_GeV)[:, None]
+
+
+def particle_vectors(n_classes: int, latent: int) -> nn.Embedding | None:
+    """Learnt vectors, one per class of particles, that a generator multiplies the latent vector by.
+
+    As in CaloGAN (M. Paganini, L. de Oliveira, B. Nachman 2018), except that they start at one, like a
+    network without classes, and not at random. None for fewer than two classes.
+    """
+    return nn.Embedding(n_classes, latent, _weight=torch.ones(n_classes, latent)) if n_classes > 1 else None
+
+
+def images_of(showers: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Flattened showers (layer, x, y) of shape (B, nx * ny * nz) as images (B, nx, ny, nz)."""
+    nx, ny, nz = shape
+    return showers.unflatten(1, (nz, nx, ny)).permute(0, 2, 3, 1)
+
+
+def showers_of(images: Tensor) -> Tensor:
+    """Images (B, nx, ny, nz) as flattened showers (layer, x, y) of shape (B, nx * ny * nz)."""
+    return images.permute(0, 3, 1, 2).flatten(1)
+
+
+def centre(maps: Tensor, sides: Sequence[int]) -> Tensor:
+    """The middle of maps (B, ..., *larger sides): shape (B, ..., *sides).
+
+    Where an odd number of cells is too many, one more is cut off at the end.
+    """
+    for axis, side in zip(range(-len(sides), 0), sides, strict=True):
+        maps = maps.narrow(axis, (maps.shape[axis] - side) // 2, side)
+    return maps

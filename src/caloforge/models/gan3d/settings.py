@@ -1,0 +1,125 @@
+"""Settings of both GANs for three-dimensional grids."""
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from caloforge.config.base import Settings
+from caloforge.config.dataset import DatasetSettings
+from caloforge.config.stages import InputExpression, ModelTrainingSettings, PreprocessingSettings
+
+LEAST_SIDE = 8
+"""Cells along the shortest side of a grid that the networks can make."""
+
+EnergyRange = tuple[PositiveFloat, PositiveFloat]
+
+
+class Gan3dPreprocessing(PreprocessingSettings):
+    """Energies in GeV as they are: the networks compare sums of cells with the energy of the primary."""
+
+    energies: Literal["linear"] = "linear"
+    inputs: tuple[InputExpression, ...] = Field(
+        default=("energy",),
+        description="energy, and for several particle types the condition with their code",
+    )
+    standardise: Literal[False] = False
+
+
+class Gan3dTraining(ModelTrainingSettings):
+    """The training loop with the batches and the choice of the epoch of the public code."""
+
+    batch_size: PositiveInt = 128
+    validation: Literal["observables", "shower_shapes"] = "shower_shapes"
+
+
+class Gan3dSettings(Settings):
+    """An adversarial pair conditioned on the energy, with an auxiliary regression of it.
+
+    F. Carminati et al., Three dimensional Generative Adversarial Networks for fast simulation, J. Phys. Conf.
+    Ser. 1085 (2018) 032016, section 5, and F. Rehm et al., Validation of Deep Convolutional Generative
+    Adversarial Networks for High Energy Physics Calorimeter Simulations (2021); weights, labels and rates are
+    those of the group's public code.
+    """
+
+    latent: PositiveInt = Field(default=200, description="length of the Gaussian latent vector")
+    cell_unit_GeV: PositiveFloat = Field(
+        default=1,
+        description="cell energy that the networks see as 1 [GeV]; with 0.01, as in the public code for any "
+        "angle, generators begin closer to real showers",
+    )
+    adversarial_weight: NonNegativeFloat = Field(default=6, description="of real against generated")
+    energy_weight: NonNegativeFloat = Field(
+        default=0.2, description="of the relative error [%] of the energy that the discriminator reads"
+    )
+    total_weight: NonNegativeFloat = Field(
+        default=0.1,
+        description="of the relative error [%] of the visible energy, compared with the fitted response",
+    )
+    class_weight: NonNegativeFloat = Field(default=1, description="of the particle type, for several types")
+    real_label: float = Field(
+        default=1, gt=0.5, le=1, description="what the discriminator is to say of real showers"
+    )
+    flipped_labels: float = Field(default=0.05, ge=0, lt=0.5, description="share of exchanged labels")
+    generator_steps: PositiveInt = Field(default=1, description="generator updates per discriminator update")
+    optimiser: Literal["adam", "rmsprop"]
+    learning_rate: PositiveFloat
+    discriminator_learning_rate: PositiveFloat
+    energies_GeV: EnergyRange | None = Field(
+        default=None,
+        description="energies of generated showers in training are uniform in this range [GeV]; null for "
+        "those of the data. The public code has 100 to 500 whatever the data",
+    )
+    free_output_steps: NonNegativeInt = Field(
+        default=0,
+        description="batches at the start without the ReLU at the end of the generator, for energies in "
+        "`free_output_energies_GeV` alone: a ReLU that begins with nothing but zeros stays there",
+    )
+    free_output_energies_GeV: EnergyRange = (100, 400)
+    as_published: bool = Field(
+        default=False,
+        description="train with normalisation and dropout in inference mode, as the public code does by "
+        "calling its models without training=True",
+    )
+    particles: tuple[int, ...] = Field(
+        default=(),
+        description="PDG codes of the particle types that one model learns, which the second of "
+        "`preprocessing.inputs` gives; empty for one type",
+    )
+    preprocessing: Gan3dPreprocessing = Gan3dPreprocessing()
+
+    @model_validator(mode="after")
+    def _particles_are_several(self) -> Self:
+        if len(self.particles) == 1 or len(set(self.particles)) < len(self.particles):
+            raise ValueError(
+                f"particles: found {list(self.particles)}, expected none or several different ones"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_are_energy_and_particle(self) -> Self:
+        inputs = self.preprocessing.inputs
+        if inputs[:1] != ("energy",) or len(inputs) != (2 if self.particles else 1):
+            expected = "energy and the condition with the particle" if self.particles else "energy alone"
+            raise ValueError(f"preprocessing.inputs: found {list(inputs)}, expected {expected}")
+        return self
+
+    @model_validator(mode="after")
+    def _energies_increase(self) -> Self:
+        for name in ("energies_GeV", "free_output_energies_GeV"):
+            energies_GeV = getattr(self, name)
+            if energies_GeV and energies_GeV[0] >= energies_GeV[1]:
+                raise ValueError(f"{name}: found {list(energies_GeV)}, expected the lower energy first")
+        return self
+
+    def misfit(self, dataset: DatasetSettings) -> str | None:
+        """Say what keeps these networks from taking the showers of a data set; None if nothing does."""
+        geometry = dataset.geometry
+        if geometry.kind != "cartesian" or not geometry.is_grid or len(geometry.layers) < 2:
+            return f"takes layers of equal rectangular cells, geometry {geometry.name} is no such grid"
+        sides = (*geometry.layers[0].shape, len(geometry.layers))
+        if min(sides) < LEAST_SIDE:
+            return (
+                f"takes grids of at least {LEAST_SIDE} cells a side, geometry {geometry.name} has "
+                f"{' x '.join(map(str, sides))}"
+            )
+        return None

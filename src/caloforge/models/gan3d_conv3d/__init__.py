@@ -1,0 +1,1 @@
+"""The GAN of three-dimensional convolutions for regular grids of cells."""
