@@ -28,8 +28,8 @@ class Preprocessing:
 
     On the Box-Cox scale a cell of energy E [MeV] above the readout threshold t becomes b(E / t) / `scale`
     with the transform b(u) = (u^power - 1) / power, or ln(u) for power 0 (G. E. P. Box and D. R. Cox, J. R.
-    Stat. Soc. B 26 (1964) 211). A cell at or below the threshold becomes 0. The image of the threshold is 0 too,
-    so that a network with a ReLU output sees one continuous, censored scale, and what it leaves at zero
+    Stat. Soc. B 26 (1964) 211). A cell at or below the threshold becomes 0. The image of the threshold is 0
+    too, so that a network with a ReLU output sees one continuous, censored scale, and what it leaves at zero
     reads as an empty cell. On the linear scale a cell above the threshold stays E / `scale`.
 
     Attributes
