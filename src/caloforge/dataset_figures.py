@@ -12,7 +12,8 @@ from caloforge.config.stages import FigureSettings
 from caloforge.errors import CaloforgeError
 from caloforge.figures import dataset
 from caloforge.figures.album import Drawn, save_album
-from caloforge.figures.dataset import FAST, FULL, Histogram, linear_edges, logarithmic_edges
+from caloforge.figures.dataset import FAST, FULL, Histogram
+from caloforge.figures.edges import linear_edges, logarithmic_edges
 from caloforge.figures.layers import energy_norm, maps, stack
 from caloforge.figures.showers import average_image
 from caloforge.figures.style import figure_style

@@ -264,6 +264,7 @@ def test_train_and_validation_showers_of_different_sources_are_refused(tmp_path)
         run_training(
             lambda *_: Line(),
             lambda _: lambda: 0.0,
+            score="distance",
             stage="train",
             kind="line",
             settings={},

@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from caloforge.figures.edges import is_wide
 from caloforge.figures.style import FULL_SIMULATION, MARKED, axis_label, new_figure
 from caloforge.geometry import Geometry
 
-WIDE = 30
-"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
 MOST_BINS = 40
 FULL, FAST = "Full simulation", "Fast simulation"
 """Names of the two simulations of paired data sets."""
@@ -27,17 +26,6 @@ class Histogram(NamedTuple):
     counts: np.ndarray
     edges: np.ndarray
     unit: str
-
-
-def linear_edges(low: float, high: float, bins: int) -> np.ndarray:
-    """Edges of equally wide bins from the lowest to the highest value, a little further if they are equal."""
-    margin = max(abs(low) / 10, 0.5) if low == high else 0
-    return np.linspace(low - margin, high + margin, bins + 1)
-
-
-def logarithmic_edges(low: float, high: float, bins: int) -> np.ndarray:
-    """As `linear_edges`, but with bins equal in the logarithm if the range is wide and above zero."""
-    return np.geomspace(low, high, bins + 1) if _is_wide(low, high) else linear_edges(low, high, bins)
 
 
 def energy_spectrum(n: np.ndarray, edges_GeV: np.ndarray, *, label: str, events: str) -> Figure:
@@ -60,7 +48,7 @@ def energy_spectrum(n: np.ndarray, edges_GeV: np.ndarray, *, label: str, events:
     axes.errorbar(_centres(edges_GeV), density, np.sqrt(n) / width_GeV, fmt="none", color=FULL_SIMULATION)
     _show_energies(axes, edges_GeV, label)
     lowest, highest = density[n > 0].min(), density.max()
-    if _is_wide(lowest, highest):
+    if is_wide(lowest, highest):
         axes.set_yscale("log")
         axes.set_ylim(lowest / 3, highest * 3)
     else:
@@ -265,10 +253,6 @@ def _depth(geometry: Geometry) -> tuple[np.ndarray, str, str]:
 def _single() -> tuple[Figure, Axes]:
     figure = new_figure(5.2, 3.4)
     return figure, figure.subplots()
-
-
-def _is_wide(low: float, high: float) -> bool:
-    return low > 0 and high > WIDE * low
 
 
 def _is_logarithmic(edges: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caloforge.figures.comparison import Estimates
-from caloforge.figures.dataset import linear_edges
+from caloforge.figures.edges import linear_edges
 from caloforge.figures.style import FULL_SIMULATION, GENERATED, MARKED, axis_label, new_figure
 
 BINS = 25
