@@ -11,7 +11,8 @@ rule evaluate:
         reference_showers="results/{dataset}/data/test.h5",
         independent_showers="results/{dataset}/data/train.h5",
         regressor_history=branch(
-            has_regressor, then="results/{dataset}/{model}/seed{seed}/regressor_history.csv"
+            lambda w: CONFIG.has_regressor(w.model),
+            then="results/{dataset}/{model}/seed{seed}/regressor_history.csv",
         ),
         history="results/{dataset}/{model}/seed{seed}/history.csv",
     output:

@@ -3,11 +3,6 @@
 # The work folders hold checkpoints and are not outputs, which Snakemake would delete when a job fails.
 
 
-def has_regressor(wildcards):
-    """Whether the model of a job has a regressor, which is trained first."""
-    return CONFIG.has_regressor(wildcards.model)
-
-
 rule regressor:
     input:
         train="results/{dataset}/data/train.h5",
@@ -41,7 +36,10 @@ rule train:
         train="results/{dataset}/data/train.h5",
         val="results/{dataset}/data/val.h5",
         preprocessing="results/{dataset}/{model}/preprocessing.json",
-        regressor=branch(has_regressor, then="results/{dataset}/{model}/seed{seed}/regressor.pt"),
+        regressor=branch(
+            lambda w: CONFIG.has_regressor(w.model),
+            then="results/{dataset}/{model}/seed{seed}/regressor.pt",
+        ),
     output:
         checkpoint="results/{dataset}/{model}/seed{seed}/checkpoint.pt",
         history="results/{dataset}/{model}/seed{seed}/history.csv",
