@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,8 @@ from caloforge.errors import CaloforgeError
 from caloforge.provenance import recorded
 from caloforge.showers import ShowerFile, Showers, read_out
 
-_BLOCK_EVENTS = 5000
+_BLOCK_CELLS = 4_500_000
+"""Cells held in memory at a time."""
 _POWER_FIT_CELLS = 1_000_000
 _LEAST_LOG_SPREAD = 0.1
 """Standard deviation of ln(E) below which the response is a constant."""
@@ -129,7 +130,7 @@ def fit_preprocessing(
             power = _likely_power(ratio) if settings.power == "fit" else settings.power
             scale = float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2)))
         inputs = settings.inputs or tuple(file.units)
-        mean, std = _moments(file, inputs)
+        mean, std, response = _moments_and_response(file, inputs, readout_threshold_MeV)
         preprocessing = Preprocessing(
             readout_threshold_MeV=readout_threshold_MeV,
             power=power,
@@ -137,14 +138,14 @@ def fit_preprocessing(
             inputs=inputs,
             mean=mean if settings.standardise else (0.0,) * len(inputs),
             std=std if settings.standardise else (1.0,) * len(inputs),
-            response=_response(file, readout_threshold_MeV),
+            response=response,
         )
         write_json(output, preprocessing.as_dict())
 
 
 def _non_empty_cells(file: ShowerFile, readout_threshold_MeV: float) -> np.ndarray:
     found: list[np.ndarray] = []
-    for block in file.blocks(_BLOCK_EVENTS):
+    for block in _blocks(file):
         found.append(block.showers[block.showers > readout_threshold_MeV])
         if sum(map(len, found)) >= _POWER_FIT_CELLS:
             break
@@ -163,13 +164,22 @@ def _likely_power(ratio: np.ndarray) -> float:
     return round(float(fit.x), 4)
 
 
-def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each input over the file."""
+def _moments_and_response(
+    file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: float
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each input, and the response, from one pass over the file."""
     total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
-    for block in file.blocks(_BLOCK_EVENTS):
+    normal, moments = np.zeros((3, 3)), np.zeros(3)
+    for block in _blocks(file):
         values = _columns(inputs, block)
         total += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
+        incident_MeV = block.incident_energies[:, 0].astype(np.float64)
+        visible_MeV = read_out(block.showers, readout_threshold_MeV).sum(axis=1, dtype=np.float64)
+        known = incident_MeV > 0
+        powers = np.vander(np.log(incident_MeV[known] / 1000), 3, increasing=True)
+        normal += (powers * incident_MeV[known, None]).T @ powers
+        moments += powers.T @ visible_MeV[known]
     mean = total / len(file)
     std = np.sqrt(np.maximum(squares / len(file) - mean**2, 0))
     for name, centre, spread in zip(inputs, mean, std, strict=True):
@@ -177,24 +187,20 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...]) -> tuple[tuple[float, ..
             raise CaloforgeError(
                 f"{file.path}: the input {name} is the same for every shower, expected it to vary"
             )
-    return tuple(map(float, mean)), tuple(map(float, std))
+    return tuple(map(float, mean)), tuple(map(float, std)), _parabola(normal, moments)
 
 
-def _response(file: ShowerFile, readout_threshold_MeV: float) -> tuple[float, ...]:
-    """Coefficients of the mean visible over incident energy; see `fit_preprocessing`."""
-    normal, moments = np.zeros((3, 3)), np.zeros(3)
-    for block in file.blocks(_BLOCK_EVENTS):
-        block = block[block.incident_energies[:, 0] > 0]
-        incident_MeV = block.incident_energies[:, 0].astype(np.float64)
-        visible_MeV = read_out(block.showers, readout_threshold_MeV).sum(axis=1, dtype=np.float64)
-        powers = np.vander(np.log(incident_MeV / 1000), 3, increasing=True)
-        normal += (powers * incident_MeV[:, None]).T @ powers
-        moments += powers.T @ visible_MeV
+def _parabola(normal: np.ndarray, moments: np.ndarray) -> tuple[float, ...]:
+    """Coefficients of the response from its normal equations; see `fit_preprocessing`."""
     log_mean = normal[0, 1] / normal[0, 0]
     log_spread = np.sqrt(max(normal[1, 1] / normal[0, 0] - log_mean**2, 0))
     if log_spread < _LEAST_LOG_SPREAD:
         return (float(moments[0] / normal[0, 0]),)
     return tuple(map(float, np.linalg.solve(normal, moments)))
+
+
+def _blocks(file: ShowerFile) -> Iterator[Showers]:
+    return file.blocks(max(1, _BLOCK_CELLS // file.geometry.n_cells))
 
 
 def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:
