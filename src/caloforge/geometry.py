@@ -189,6 +189,19 @@ class Geometry(Settings):
         thickness_mm = [layer.thickness_mm for layer in self.layers]
         return None if None in thickness_mm else np.cumsum([0, *thickness_mm])
 
+    def depth_axis(self) -> tuple[np.ndarray, str]:
+        """Edges of the layers along the depth, shape (layers + 1,), and their unit.
+
+        The unit is `X0` in average radiation lengths, `mm` where the geometry states none, or `layer`, around
+        its number, where not every layer states its thickness.
+        """
+        depth_mm = self.depth_edges_mm()
+        if depth_mm is None:
+            return np.arange(len(self.layers) + 1) - 0.5, "layer"
+        if self.radiation_length_mm is None:
+            return depth_mm, "mm"
+        return depth_mm / self.radiation_length_mm, "X0"
+
     def shower_maximum_mm(self, energy_GeV: np.ndarray) -> np.ndarray:
         """Path length [mm] from the front face to the maximum of an electron shower.
 

@@ -126,7 +126,7 @@ def make_run(tmp_path):
         write_figures(run / "figures")
         contents = {
             "regressor.json": TRAINING,
-            "train.json": TRAINING,
+            "train.json": TRAINING | {"settings": MADE_BY["settings"] | {"regressor": {}}},
             "sample.json": SAMPLE,
             "evaluate.json": MADE_BY,
             "metrics.json": {
@@ -411,9 +411,16 @@ def test_layers_are_described_equal_ones_together():
 
 def test_a_run_without_regressor_has_one_training(rendered, make_run):
     run = make_run()
-    (run.run_directory / "regressor.json").unlink()
+    (run.run_directory / "train.json").write_text(json.dumps(TRAINING))
     page, _ = rendered(run)
     assert page.text.count("parameters in generator") == 1
+
+
+def test_a_missing_record_of_a_regressor_is_refused(rendered, make_run):
+    run = make_run()
+    (run.run_directory / "regressor.json").unlink()
+    with pytest.raises(CaloforgeError, match=r"regressor\.json: no such file"):
+        rendered(run)
 
 
 def test_summary_has_a_row_per_run_observable_and_metric(rendered, make_run):

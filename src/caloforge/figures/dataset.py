@@ -224,7 +224,8 @@ def longitudinal_profile(
         What the ranges are of, and what is counted.
     """
     figure, axes = _single()
-    depth, label, unit = _depth(geometry)
+    depth, depth_unit = geometry.depth_axis()
+    unit = depth_unit.replace("X0", "X₀")
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(n)))
     for number, (low, high) in enumerate(pairwise(edges_GeV)):
         total_MeV = energy_MeV[number].sum()
@@ -234,20 +235,10 @@ def longitudinal_profile(
             axes.stairs(share, depth, color=colours[number], label=name)
     axes.set_xlim(depth[0], depth[-1])
     axes.set_ylim(0, 1.5 * axes.get_ylim()[1])
-    axes.set_xlabel(label)
+    axes.set_xlabel("Layer" if unit == "layer" else f"Depth [{unit}]")
     axes.set_ylabel(f"Share of the visible energy per {unit}")
     axes.legend(title=energy_label)
     return figure
-
-
-def _depth(geometry: Geometry) -> tuple[np.ndarray, str, str]:
-    """Edges of the layers along the depth, the label of such an axis, and its unit."""
-    depth_mm = geometry.depth_edges_mm()
-    if depth_mm is None:
-        return np.arange(len(geometry.layers) + 1) - 0.5, "Layer", "layer"
-    if geometry.radiation_length_mm is None:
-        return depth_mm, "Depth [mm]", "mm"
-    return depth_mm / geometry.radiation_length_mm, "Depth [X₀]", "X₀"
 
 
 def _single() -> tuple[Figure, Axes]:

@@ -64,6 +64,10 @@ def scalars(geometry: Geometry, conditions: Collection[str]) -> dict[str, Observ
     return found
 
 
+_DEPTH_LABELS = {"layer": ("Layer", "1"), "mm": ("Depth", "mm"), "X0": ("Depth", "$X_0$")}
+"""Text and unit of the axis of the longitudinal profile."""
+
+
 def profiles(geometry: Geometry) -> dict[str, Profile]:
     """The observables with several numbers per shower; `compute` defines them.
 
@@ -71,8 +75,9 @@ def profiles(geometry: Geometry) -> dict[str, Profile]:
     none, or the number of the layer where not every layer states its thickness.
     """
     share = "Share of the visible energy"
+    depth, unit = geometry.depth_axis()
     found = {
-        "longitudinal": _profile(*_depth_axis(geometry), share),
+        "longitudinal": _profile(depth, *_DEPTH_LABELS[unit], share),
         "radial": _profile(
             _radial_edges_mm(geometry), "Distance from the centre of gravity", "mm", share, log_y=True
         ),
@@ -246,16 +251,6 @@ def _depths(geometry: Geometry) -> dict[str, np.ndarray]:
     if edges_mm is not None:
         depths["mm"] = (edges_mm[:-1] + edges_mm[1:]) / 2
     return depths
-
-
-def _depth_axis(geometry: Geometry) -> tuple[np.ndarray, str, str]:
-    """Edges, text and unit of the axis of the longitudinal profile."""
-    edges_mm = geometry.depth_edges_mm()
-    if edges_mm is None:
-        return np.arange(len(geometry.layers) + 1) - 0.5, "Layer", "1"
-    if geometry.radiation_length_mm is None:
-        return edges_mm, "Depth", "mm"
-    return edges_mm / geometry.radiation_length_mm, "Depth", "$X_0$"
 
 
 def _radial_edges_mm(geometry: Geometry) -> np.ndarray:

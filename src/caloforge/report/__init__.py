@@ -118,8 +118,9 @@ _SAMPLE_KEYS = ("settings", "device", "threads", "batch_size", "showers", "gener
 
 def _read_run(run: RunResult) -> dict[str, Any]:
     directory = run.run_directory
-    trainings = {"generator and critic": _read_json(directory / "train.json", *_TRAINING_KEYS)}
-    if (directory / "regressor.json").exists():
+    train = _read_json(directory / "train.json", *_TRAINING_KEYS)
+    trainings = {"generator and critic": train}
+    if "regressor" in train["settings"]:
         trainings = {"regressor": _read_json(directory / "regressor.json", *_TRAINING_KEYS)} | trainings
     metrics = _read_json(directory / "metrics.json", "events", "observables")
     return {
