@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from caloforge import checkpoint as checkpoints
 from caloforge.atomic import atomic_path
-from caloforge.config.stages import GridSettings, SamplingSettings
+from caloforge.config.stages import GridSettings, SamplingSettings, TraversalSettings, attributes
 from caloforge.devices import choose_device, device_name
 from caloforge.errors import CaloforgeError
 from caloforge.models.family import Family, build
@@ -32,6 +33,7 @@ def sample(
     output: Path,
     record: Path,
     grid: GridSettings | None = None,
+    traversals: TraversalSettings | None = None,
 ) -> None:
     """Generate showers and write them as canonical showers.
 
@@ -49,6 +51,10 @@ def sample(
         each, so that every generated shower has a fully simulated partner.
     grid
         Generate showers for every combination of its values instead.
+    traversals
+        Generate showers for each of its steps instead: for one condition after the other and for each of its
+        values as many as `repeats` says, with the other conditions as `at` says. Portions count anew in every
+        step, so that all steps have the same noise.
 
     Raises
     ------
@@ -60,7 +66,11 @@ def sample(
             record,
             stage="sample",
             inputs=[checkpoint, preprocessing, test],
-            settings=settings.model_dump(mode="json") | {"grid": grid and grid.model_dump(mode="json")},
+            settings=settings.model_dump(mode="json")
+            | {
+                "grid": grid and grid.model_dump(mode="json"),
+                "traversals": traversals and traversals.model_dump(mode="json"),
+            },
             seed=seed,
         ) as facts,
         ShowerFile(test) as reference,
@@ -69,22 +79,21 @@ def sample(
         device = choose_device(settings.device)
         torch.set_num_threads(settings.threads)
         network = load_model(model, reference, transforms, checkpoint).to(device)
-        if grid is None:
-            portions, total = reference.blocks(settings.batch_size), len(reference)
-        else:
+        if grid:
             requested = _grid_points(grid, reference)
-            total = len(requested)
-            portions = (
-                requested[start : start + settings.batch_size]
-                for start in range(0, total, settings.batch_size)
-            )
+            portions, total = _portions(requested, len(requested), settings.batch_size), len(requested)
+        elif traversals:
+            requested = _traversal_points(traversals, reference, settings.batch_size)
+            portions, total = _portions(requested, traversals.repeats, settings.batch_size), len(requested)
+        else:
+            portions, total = enumerate(reference.blocks(settings.batch_size)), len(reference)
         generation_s = 0.0
         with (
             atomic_path(output) as partial,
             ShowerWriter(partial, reference.geometry, reference.units) as writer,
             Progress("sampling", total) as progress,
         ):
-            for number, portion in enumerate(portions):
+            for number, portion in portions:
                 started = time.perf_counter()
                 showers = generate(network, transforms, portion, derive_seed(seed, "sample", number), device)
                 generation_s += time.perf_counter() - started
@@ -132,22 +141,61 @@ def load_model(model: Any, reference: ShowerFile, preprocessing: Preprocessing, 
     return network.eval()
 
 
-def _grid_points(grid: GridSettings, reference: ShowerFile) -> Showers:
-    """Showers without cells that have the conditions of the grid.
+def _portions(requested: Showers, step: int, batch_size: int) -> Iterator[tuple[int, Showers]]:
+    """Parts of `requested`, each with its number, which begins anew after every `step` showers."""
+    for first in range(0, len(requested), step):
+        for number, start in enumerate(range(first, first + step, batch_size)):
+            yield number, requested[start : min(start + batch_size, first + step)]
 
-    The incident energy is the grid's `energy` [GeV] or, without one, the momentum |(px, py, pz)| [GeV].
-    """
+
+def _grid_points(grid: GridSettings, reference: ShowerFile) -> Showers:
+    """Showers without cells that have the conditions of the grid."""
     points = np.array(list(itertools.product(*grid.values.values())), dtype=np.float32)
     columns = dict(zip(grid.values, np.repeat(points, grid.repeats, axis=0).T, strict=True))
     missing = [name for name in reference.units if name not in columns]
     if missing:
         raise CaloforgeError(f"grid.values: no {', '.join(missing)}, expected every condition")
+    if "energy" not in columns and not {"px", "py", "pz"} <= columns.keys():
+        raise CaloforgeError("grid.values: no energy [GeV], expected it beside the conditions")
+    return _without_cells(columns, reference)
+
+
+def _traversal_points(traversals: TraversalSettings, reference: ShowerFile, block: int) -> Showers:
+    """Showers without cells that have the conditions of the traversals, `block` showers read at a time."""
+    known = attributes(reference.units)
+    unknown = [name for name in (*traversals.steps, *traversals.at) if name not in known]
+    if unknown:
+        raise CaloforgeError(f"traversals: found {', '.join(unknown)}, expected some of {', '.join(known)}")
+    base = _medians(reference, known, block) | traversals.at
+    steps = [base | {name: value} for name, values in traversals.steps.items() for value in values]
+    columns = {name: np.array([step[name] for step in steps], np.float32) for name in known}
+    return _without_cells(
+        {name: np.repeat(column, traversals.repeats) for name, column in columns.items()}, reference
+    )
+
+
+def _medians(reference: ShowerFile, names: list[str], block: int) -> dict[str, float]:
+    """Median of each condition, or of the incident energy [GeV]: the lower of two in the middle."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for part in reference.blocks(block):
+        values = {"energy": part.incident_energies[:, 0] / 1000, **part.conditions}
+        for name, column in columns.items():
+            column.append(values[name])
+    return {
+        name: float(np.quantile(np.concatenate(column), 0.5, method="lower"))
+        for name, column in columns.items()
+    }
+
+
+def _without_cells(columns: Mapping[str, np.ndarray], reference: ShowerFile) -> Showers:
+    """Showers with these conditions and no cells, numbered from 0.
+
+    The incident energy is `energy` [GeV] or, without one, the momentum |(px, py, pz)| [GeV].
+    """
     if "energy" in columns:
         energy_GeV = columns["energy"]
-    elif {"px", "py", "pz"} <= columns.keys():
-        energy_GeV = np.linalg.norm([columns[name] for name in ("px", "py", "pz")], axis=0)
     else:
-        raise CaloforgeError("grid.values: no energy [GeV], expected it beside the conditions")
+        energy_GeV = np.linalg.norm([columns[name] for name in ("px", "py", "pz")], axis=0)
     n = len(energy_GeV)
     return Showers(
         np.empty((n, 0), np.float32),

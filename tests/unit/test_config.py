@@ -114,7 +114,7 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         ),
         (
             put("models", "gan", "family", value="wgan"),
-            "models.gan: found 'wgan', expected one of 'conditional_wgan', 'gan3d_conv2d', 'gan3d_conv3d'",
+            "models.gan: found 'wgan', expected one of 'calogan', 'conditional_calogan', 'conditional_wgan', ",
         ),
         (
             lambda config: config["models"]["gan"].pop("family"),
@@ -205,6 +205,14 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         (
             put("runs", 0, "grid", value={"values": {"px": [0, 1], "pz": [10]}}),
             "runs.0.grid.values: found no energy, expected it [GeV]",
+        ),
+        (
+            put("runs", 0, "traversals", value={"steps": {"px": [0, 1]}, "at": {"pzz": 10}}),
+            "runs.0.traversals.at: found 'pzz', did you mean 'pz'?",
+        ),
+        (
+            put("runs", 0, "traversals", value={"steps": {"px": [0]}}),
+            "runs.0.traversals.steps.px: found [0], expected at least 2 items",
         ),
         (
             put("datasets", "ecal", "split", value={"train": 0.5, "val": 0.1, "test": 0.1}),

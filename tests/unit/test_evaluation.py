@@ -49,13 +49,18 @@ def write_observables(path, n, *, first_event=0, shift=0.0, threshold_MeV=0.5, s
         file["event"] = first_event + np.arange(n)
 
 
-def write_showers(path, n, *, seed=0):
+def write_showers(path, n, *, first_event=0, seed=0):
     rng = np.random.default_rng(seed)
     with ShowerWriter(path, GEOMETRY, UNITS) as writer:
         conditions = {name: rng.uniform(1, 2, n).astype(np.float32) for name in UNITS}
         energies_MeV = rng.uniform(2e3, 1e5, (n, 1)).astype(np.float32)
         writer.append(
-            Showers(rng.exponential(10, (n, 16)).astype(np.float32), energies_MeV, conditions, np.arange(n))
+            Showers(
+                rng.exponential(10, (n, 16)).astype(np.float32),
+                energies_MeV,
+                conditions,
+                first_event + np.arange(n),
+            )
         )
 
 
@@ -79,7 +84,8 @@ def write_inputs(tmp_path):
     write_observables(tmp_path / "independent.h5", 500, first_event=1000, seed=3)
     write_showers(tmp_path / "samples.h5", 200, seed=4)
     write_showers(tmp_path / "test.h5", 200, seed=5)
-    write_showers(tmp_path / "train.h5", 500, seed=6)
+    write_showers(tmp_path / "train.h5", 500, first_event=1000, seed=6)
+    write_showers(tmp_path / "val.h5", 120, first_event=2000, seed=7)
     (tmp_path / "history.csv").write_text(
         "epoch,step,critic,generator,validation\n1,10,3.0,,\n2,20,2.0,0.5,0.3\n3,30,1.5,0.4,0.4\n"
     )
@@ -91,6 +97,7 @@ def write_inputs(tmp_path):
         "generated_showers": tmp_path / "samples.h5",
         "reference_showers": tmp_path / "test.h5",
         "independent_showers": tmp_path / "train.h5",
+        "validation_showers": tmp_path / "val.h5",
         "histories": {"generator and critic": tmp_path / "history.csv"},
         "metrics": tmp_path / "out/metrics.json",
         "figure_directory": tmp_path / "out/figures",
@@ -112,7 +119,7 @@ def test_metrics_agree_with_scipy(evaluated):
     metrics = json.loads(evaluated["metrics"].read_text())
     assert metrics["label"] == "A demonstration"
     assert metrics["events"] == {"generated": 200, "reference": 200, "independent": 200}
-    assert set(metrics) == {"label", "events", "observables"}
+    assert set(metrics) == {"label", "events", "observables", "samples"}
     assert set(metrics["observables"]) == {"response", "total_energy_MeV", "width_mm"}
     for name, entry in metrics["observables"].items():
         reference, generated = (read_scalar(evaluated[kind], name) for kind in ("reference", "generated"))
@@ -135,6 +142,7 @@ def test_metrics_agree_with_scipy(evaluated):
 
 def test_floor_compares_with_all_independent_events_when_there_are_just_enough(inputs):
     write_observables(inputs["independent"], 150, first_event=1000, seed=6)
+    write_showers(inputs["independent_showers"], 150, first_event=1000, seed=6)
     evaluate(SETTINGS, FigureSettings(), **inputs)
     metrics = json.loads(inputs["metrics"].read_text())
     assert metrics["events"]["independent"] == 150
@@ -148,8 +156,9 @@ def test_figures_are_listed_in_the_order_of_their_sections(evaluated):
     index = json.loads((directory / "index.json").read_text())
     assert {entry["file"] for entry in index} | {"index.json"} == {file.name for file in directory.iterdir()}
     sections = [entry["section"] for entry in index]
-    assert list(dict.fromkeys(sections)) == ["Training", "Showers", "Observables", "Energy"]
-    assert sections == sorted(sections, key=["Training", "Showers", "Observables", "Energy"].index)
+    in_order = ["Training", "Showers", "Observables", "Energy", "Nearest neighbours"]
+    assert list(dict.fromkeys(sections)) == in_order
+    assert sections == sorted(sections, key=in_order.index)
     assert [entry["file"] for entry in index if entry["section"] == "Observables"] == [
         "distribution_response.svg",
         "distribution_total_energy_MeV.svg",
@@ -173,7 +182,7 @@ def test_the_same_inputs_give_the_same_bytes(inputs, evaluated):
 
 def test_record_names_inputs_and_settings(evaluated):
     record = json.loads(evaluated["record"].read_text())
-    assert len(record["inputs"]) == 7
+    assert len(record["inputs"]) == 8
     assert record["settings"]["label"] == "A demonstration"
     assert record["settings"]["figures"]["dpi"] == 90
     assert record["seed"] == 2026
@@ -215,6 +224,7 @@ def test_real_showers_compared_with_themselves(tmp_path):
         generated_showers=splits["test"],
         reference_showers=splits["test"],
         independent_showers=splits["train"],
+        validation_showers=splits["val"],
         histories={},
         metrics=tmp_path / "metrics.json",
         figure_directory=tmp_path / "figures",
@@ -264,6 +274,10 @@ def test_displayed_showers_spread_over_the_energies():
         ),
         (lambda paths: paths["independent"].unlink(), "independent.h5: no such file"),
         (lambda paths: write_showers(paths["generated_showers"], 3), "samples.h5: holds 3 showers, expected"),
+        (
+            lambda paths: write_showers(paths["independent_showers"], 500),
+            "train.h5: its events are not those of ",
+        ),
         (
             lambda paths: paths["histories"]["generator and critic"].write_text("epoch,step\n1,2\n"),
             "history.csv: no column validation",

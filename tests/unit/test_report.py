@@ -279,7 +279,7 @@ def test_numbers_of_whole_samples_have_a_table_and_rows_of_their_own(rendered, m
     path.write_text(json.dumps(json.loads(path.read_text()) | {"samples": SAMPLES}))
     page, summary = rendered(plain, run)
     assert page.row("Difference") == [f"Difference {EVIL} [‰²]", "1.23 ± 0.12", "–", "100 ± 5 GeV " + EVIL]
-    assert page.text.count("Mean showers and cells") == 1
+    assert page.text.count("Whole samples") == 1
     rows = list(csv.DictReader(summary.splitlines()))
     assert len(rows) == 2 * 3 * 4 + 1
     assert [rows[-1][key] for key in ("seed", "observable", "metric", "unit", "value", "error", "floor")] == [

@@ -158,6 +158,8 @@ def loop_over_cells(geometry, cells_MeV, threshold_MeV, incident_MeV, entry_mm):
                 if not common:
                     shares = columns(inside, layer, axis, per_layer[number])
                     expected[f"layer{number}_transverse_{name}"] = shares
+    if len(geometry.layers) <= 8:
+        expected["lateral_depth_MeV"] = math.fsum(number * energy for number, _, _, energy in hits)
     for number, layer in enumerate(geometry.layers):
         if len(geometry.layers) <= 8:
             in_layer = [hit[3] for hit in hits if hit[0] == number]
@@ -219,6 +221,7 @@ def test_single_hit(observed):
         "hottest_fraction": 1,
         "deepest_layer": 1,
         "maximum_layer": 1,
+        "lateral_depth_MeV": 7,
         "shower_depth_layers": 1,
         "shower_depth_width_layers": 0,
         "shower_depth_mm": 90 + 350 / 2,
@@ -254,6 +257,7 @@ def test_two_hits(observed):
         "hottest_fraction": 3 / 4,
         "deepest_layer": 2,
         "maximum_layer": 0,
+        "lateral_depth_MeV": 0 * 3 + 2 * 1,
         "shower_depth_layers": 2 / 4,
         "shower_depth_width_layers": 2 * spread,
         "shower_depth_mm": 45 * 3 / 4 + 460 * 1 / 4,
@@ -280,9 +284,36 @@ def test_two_hits_of_a_layer(observed):
     np.testing.assert_allclose(values["layer1_transverse_x"][0], [3 / 4, 0, 1 / 4, 0])
 
 
+def test_published_shapes_of_a_shower_in_all_layers(observed):
+    """Worked by hand: 2 MeV and 1 MeV in the front, 4 MeV and 4 MeV in layer 1, 1 MeV in the back."""
+    hits = {(0, 0, 3): 2.0, (0, 1, 3): 1.0, (1, 1, 0): 4.0, (1, 1, 4): 4.0, (2, 0, 0): 1.0}
+    values, _ = observed(THREE, cells_of(THREE, hits))
+    for name, value in {
+        "total_energy_MeV": 12,
+        "layer1_energy_MeV": 8,
+        "layer0_fraction": 3 / 12,
+        "layer2_fraction": 1 / 12,
+        "deepest_layer": 2,
+        "lateral_depth_MeV": 8 + 2,
+        "shower_depth_layers": 10 / 12,
+        "shower_depth_width_layers": math.sqrt((8 + 4) / 12 - (10 / 12) ** 2),
+        "layer0_width_x_mm": 40 * math.sqrt(2) / 3,  # -40 mm with 2/3 and 0 mm with 1/3
+        "layer0_width_y_mm": 0,
+        "layer1_width_x_mm": 0,
+        "layer1_width_y_mm": 20,
+        "layer0_e_ratio": 1 / 3,
+        "layer1_e_ratio": 0,
+        "layer2_e_ratio": 1,
+        "layer0_sparsity": 2 / 24,
+        "layer1_sparsity": 2 / 20,
+        "layer2_sparsity": 1 / 8,
+    }.items():
+        np.testing.assert_allclose(values[name][0], value, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
 def test_empty_shower(observed):
     values, _ = observed(THREE, np.concatenate([cells_of(THREE, {(1, 1, 1): 0.5}), random_cells(THREE)[8:9]]))
-    zero = {"total_energy_MeV", "response", "hit_cells", "sparsity", "spectrum"}
+    zero = {"total_energy_MeV", "response", "hit_cells", "sparsity", "spectrum", "lateral_depth_MeV"}
     zero |= {f"layer{number}_{name}" for number in range(3) for name in ("energy_MeV", "sparsity")}
     for name, column in values.items():
         if name in zero:

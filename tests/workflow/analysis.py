@@ -97,10 +97,20 @@ def tiny_config() -> dict[str, Any]:
         "training": training,
     }
     grid = {"values": {"px": [0], "py": [-1, 1], "pz": [10], "x0": [0], "y0": [0]}}
+    traversals = {"steps": {"px": [-1, 0, 1]}, "at": {"pz": 10}, "repeats": 2}
     return {
         "datasets": {"ecal": dataset},
         "models": {"tiny": model},
-        "runs": [{"dataset": "ecal", "model": "tiny", "seeds": [1], "label": "test", "grid": grid}],
+        "runs": [
+            {
+                "dataset": "ecal",
+                "model": "tiny",
+                "seeds": [1],
+                "label": "test",
+                "grid": grid,
+                "traversals": traversals,
+            }
+        ],
         "sampling": {"device": "cpu", "threads": 1},
         "evaluation": {"bins": 10, "bootstrap": 10},
         "figures": {"dpi": 60, "displays": 2, "energies_GeV": [1, 3, 100]},

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from analysis import Analysis
 
-AFTER_TRAINING = {"sample", "sample_grid", "observe_samples", "evaluate", "report", "all"}
+OF_A_RUN = {"sample_grid", "sample_traversals"}
+"""Rules for what a run may ask for."""
+AFTER_TRAINING = {"sample", "observe_samples", "evaluate", "report", "all"} | OF_A_RUN
 AFTER_PREPROCESSING = {"regressor", "train"} | AFTER_TRAINING
 EVERYTHING = {"ingest", "draw_dataset", "observe_reference", "preprocess"} | AFTER_PREPROCESSING
 
@@ -33,7 +35,8 @@ def test_every_result_is_made(finished: Analysis):
         *(f"{run}/{name}" for name in ("regressor.pt", "regressor_history.csv", "regressor.json")),
         *(f"{run}/{name}" for name in ("checkpoint.pt", "history.csv", "train.json")),
         *(f"{run}/{name}" for name in ("samples.h5", "sample.json", "observables.h5", "observe.json")),
-        *(f"{run}/{name}" for name in ("grid.h5", "grid.json")),
+        *(f"{run}/{name}" for name in ("grid.h5", "grid.json", "traversals.h5", "traversals.json")),
+        *(f"{run}/figures/{name}" for name in ("traversal_px.svg", "traversal_px_difference.svg")),
         *(f"{run}/{name}" for name in ("metrics.json", "evaluate.json", "figures/index.json")),
         "results/report/index.html",
         "results/report/summary.csv",
@@ -54,6 +57,10 @@ def test_a_second_call_does_nothing(finished: Analysis):
         (put("datasets", "ecal", "split", value={"train": 0.6, "val": 0.2, "test": 0.2}), EVERYTHING),
         (put("sampling", "batch_size", value=32), AFTER_TRAINING),
         (put("runs", 0, "grid", "values", "pz", value=[20]), {"sample_grid", "all"}),
+        (
+            put("runs", 0, "traversals", "repeats", value=3),
+            {"sample_traversals", "evaluate", "report", "all"},
+        ),
         (put("evaluation", "bins", value=12), {"evaluate", "report", "all"}),
         (put("figures", "dpi", value=70), {"draw_dataset", "evaluate", "report", "all"}),
         (put("runs", 0, "label", value="another label"), {"evaluate", "report", "all"}),
@@ -66,6 +73,7 @@ def test_a_second_call_does_nothing(finished: Analysis):
         "split",
         "sampling",
         "grid",
+        "traversals",
         "metrics",
         "figures",
         "label",
@@ -93,7 +101,7 @@ def test_a_new_model_leaves_the_others_alone(analysis: Analysis):
     config["models"]["second"] = {**config["models"]["tiny"], "noise": 9}
     config["runs"].append({"dataset": "ecal", "model": "second", "seeds": [1]})
     analysis.configure(config)
-    assert analysis.planned() == dict.fromkeys(({"preprocess"} | AFTER_PREPROCESSING) - {"sample_grid"}, 1)
+    assert analysis.planned() == dict.fromkeys(({"preprocess"} | AFTER_PREPROCESSING) - OF_A_RUN, 1)
 
 
 def test_cosmetic_edits_of_the_configuration_rerun_nothing(analysis: Analysis):

@@ -1,4 +1,4 @@
-# in:  observables of generated showers and of both parts of the full simulation, showers to draw, histories
+# in:  observables of generated showers and of both parts of the full simulation, the showers, histories
 # out: metrics and figures
 
 
@@ -10,6 +10,11 @@ rule evaluate:
         generated_showers="results/{dataset}/{model}/seed{seed}/samples.h5",
         reference_showers="results/{dataset}/data/test.h5",
         independent_showers="results/{dataset}/data/train.h5",
+        validation_showers="results/{dataset}/data/val.h5",
+        traversed_showers=branch(
+            lambda w: CONFIG.run(w.dataset, w.model).traversals is not None,
+            then="results/{dataset}/{model}/seed{seed}/traversals.h5",
+        ),
         regressor_history=branch(
             lambda w: CONFIG.has_regressor(w.model),
             then="results/{dataset}/{model}/seed{seed}/regressor_history.csv",
@@ -23,6 +28,7 @@ rule evaluate:
         settings=plain(CONFIG.evaluation),
         figures=plain(CONFIG.figures),
         label=lambda w: CONFIG.run(w.dataset, w.model).label,
+        traversals=lambda w: plain(CONFIG.run(w.dataset, w.model))["traversals"],
         code=code_digest("caloforge.evaluation"),
     log:
         "logs/evaluate/{dataset}/{model}/seed{seed}.log",

@@ -1,5 +1,5 @@
 # in:  trained generator, preprocessing, test showers for their conditions
-# out: generated showers, one for every test shower or for the grid of a run
+# out: generated showers, one for every test shower, or for the grid or the traversals of a run
 
 
 rule sample:
@@ -14,6 +14,7 @@ rule sample:
         model=lambda w: plain(CONFIG.models[w.model]),
         settings=plain(CONFIG.sampling),
         grid=None,
+        traversals=None,
         code=lambda w: code_digest(
             "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),
@@ -40,6 +41,7 @@ use rule sample as sample_grid with:
         model=lambda w: plain(CONFIG.models[w.model]),
         settings=plain(CONFIG.sampling),
         grid=lambda w: plain(CONFIG.run(w.dataset, w.model).grid),
+        traversals=None,
         code=lambda w: code_digest(
             "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),
@@ -47,3 +49,21 @@ use rule sample as sample_grid with:
         "logs/sample_grid/{dataset}/{model}/seed{seed}.log",
     benchmark:
         "logs/sample_grid/{dataset}/{model}/seed{seed}.tsv"
+
+
+use rule sample as sample_traversals with:
+    output:
+        output="results/{dataset}/{model}/seed{seed}/traversals.h5",
+        record="results/{dataset}/{model}/seed{seed}/traversals.json",
+    params:
+        model=lambda w: plain(CONFIG.models[w.model]),
+        settings=plain(CONFIG.sampling),
+        grid=None,
+        traversals=lambda w: plain(CONFIG.run(w.dataset, w.model).traversals),
+        code=lambda w: code_digest(
+            "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
+        ),
+    log:
+        "logs/sample_traversals/{dataset}/{model}/seed{seed}.log",
+    benchmark:
+        "logs/sample_traversals/{dataset}/{model}/seed{seed}.tsv"

@@ -2,14 +2,15 @@ from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
     from caloforge.config.project import model_settings
-    from caloforge.config.stages import GridSettings, SamplingSettings
+    from caloforge.config.stages import GridSettings, SamplingSettings, TraversalSettings
     from caloforge.sampling import sample
 
-    grid = snakemake.params.grid
+    grid, traversals = snakemake.params.grid, snakemake.params.traversals
     sample(
         model_settings(snakemake.params.model),
         SamplingSettings(**snakemake.params.settings),
         grid=grid and GridSettings(**grid),
+        traversals=traversals and TraversalSettings(**traversals),
         seed=int(snakemake.wildcards.seed),
         **paths(snakemake.input, snakemake.output),
     )

@@ -13,7 +13,16 @@ from caloforge.config.base import Settings
 from caloforge.config.dataset import DatasetSettings, Name
 from caloforge.config.downloads import Download, RemoteFile
 from caloforge.config.sources import is_url
-from caloforge.config.stages import EvaluationSettings, FigureSettings, GridSettings, SamplingSettings
+from caloforge.config.stages import (
+    EvaluationSettings,
+    FigureSettings,
+    GridSettings,
+    SamplingSettings,
+    TraversalSettings,
+    attributes,
+)
+from caloforge.models.calogan.settings import CaloGanSettings
+from caloforge.models.conditional_calogan.settings import ConditionalCaloGanSettings
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
 from caloforge.models.gan3d_conv2d.settings import Conv2dSettings
 from caloforge.models.gan3d_conv3d.settings import Conv3dSettings
@@ -42,7 +51,8 @@ def _every_once(noun: str) -> AfterValidator:
 DatasetName = Annotated[Name, _not("report")]
 ModelName = Annotated[Name, _not("data")]
 ModelSettings = Annotated[
-    ConditionalWGANSettings | Conv2dSettings | Conv3dSettings, Field(discriminator="family")
+    CaloGanSettings | ConditionalCaloGanSettings | ConditionalWGANSettings | Conv2dSettings | Conv3dSettings,
+    Field(discriminator="family"),
 ]
 
 
@@ -62,6 +72,9 @@ class Run(Settings):
     label: str = Field(default="", description="written on every figure and beside the run in the report")
     grid: GridSettings | None = Field(
         default=None, description="showers to generate besides those for the conditions of the test set"
+    )
+    traversals: TraversalSettings | None = Field(
+        default=None, description="conditions to step one by one, for mean showers beside each other"
     )
 
 
@@ -156,9 +169,10 @@ class Config(Settings):
         misfit = model.misfit(dataset)
         if misfit:
             yield path, f"model {run.model} does not take data set {run.dataset}: {misfit}"
-        elif model.training.validation == "shower_shapes" and len(dataset.geometry.layers) == 1:
+        elif model.training.validation == "shower_shapes" and not _is_deep_grid(dataset):
             at = ("models", run.model, "training", "validation")
-            yield at, f"found 'shower_shapes', expected 'observables': data set {run.dataset} has one layer"
+            text = f"data set {run.dataset} is no grid of several layers"
+            yield at, f"found 'shower_shapes', expected 'observables': {text}"
         for number, expression in enumerate(model.preprocessing.inputs or ()):
             for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
                 if name not in (*dataset.conditions, "energy"):
@@ -167,6 +181,16 @@ class Config(Settings):
         if run.grid:
             for text in _grid_problems(run.grid, dataset):
                 yield (*path, "grid", "values"), text
+        if run.traversals:
+            known = attributes(dataset.conditions)
+            for key, values in (("steps", run.traversals.steps), ("at", run.traversals.at)):
+                for name in values:
+                    if name not in known:
+                        yield (*path, "traversals", key), _unknown(name, known)
+
+
+def _is_deep_grid(dataset: DatasetSettings) -> bool:
+    return dataset.geometry.is_grid and len(dataset.geometry.layers) > 1
 
 
 def source_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list[str]:

@@ -1,5 +1,6 @@
 """Settings of the stages that every model passes through."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -81,6 +82,29 @@ class GridSettings(Settings):
     repeats: PositiveInt = Field(default=1, description="showers per combination")
 
 
+def attributes(conditions: Iterable[str]) -> list[str]:
+    """What a shower is asked for: its conditions, and `energy` [GeV] where they do not give it."""
+    names = list(conditions)
+    return names if "energy" in names or {"px", "py", "pz"} <= set(names) else [*names, "energy"]
+
+
+class TraversalSettings(Settings):
+    """Conditions that are stepped one at a time while the noise and the other conditions stay."""
+
+    steps: dict[str, Annotated[tuple[float, ...], Field(min_length=2)]] = Field(
+        min_length=1,
+        description="values that a condition takes, one condition after the other. The energy is stepped as "
+        "`energy` where px, py and pz do not give it",
+    )
+    at: dict[str, float] = Field(
+        default={},
+        description="values of conditions while another one is stepped; medians of the test set otherwise",
+    )
+    repeats: PositiveInt = Field(
+        default=10, description="showers per step, which differ in their noise; every step has the same noise"
+    )
+
+
 class SamplingSettings(Settings):
     """How showers are generated."""
 
@@ -113,11 +137,21 @@ class RegularGridSettings(Settings):
     )
 
 
+class NeighbourSettings(Settings):
+    """Search for the nearest showers of another sample."""
+
+    queries: PositiveInt = Field(
+        default=2000, ge=100, description="showers of each sample whose nearest training shower is sought"
+    )
+    pool: PositiveInt = Field(default=20000, description="training or generated showers searched, at most")
+
+
 class EvaluationSettings(Settings):
     """Metrics and their uncertainties."""
 
     bins: PositiveInt = Field(default=40, ge=5, description="bins of the histograms of the separation power")
     bootstrap: PositiveInt = Field(default=100, ge=10, description="resamplings behind each uncertainty")
+    neighbours: NeighbourSettings = NeighbourSettings()
     regular_grid: RegularGridSettings = RegularGridSettings()
     seed: NonNegativeInt = 2026
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from caloforge.atomic import atomic_path, write_json
-from caloforge.config.stages import EvaluationSettings, FigureSettings
+from caloforge.config.stages import EvaluationSettings, FigureSettings, TraversalSettings
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation import grid
+from caloforge.evaluation import grid, neighbours
 from caloforge.evaluation.histories import read_history, training_figures
 from caloforge.evaluation.observables import (
-    Observables,
     check_comparable,
     distances,
     energy_figures,
@@ -19,10 +18,11 @@ from caloforge.evaluation.observables import (
     read_observables,
 )
 from caloforge.evaluation.pictures import shower_figures
+from caloforge.evaluation.samples import check_showers, random_rows
+from caloforge.evaluation.traversals import traversal_figures
 from caloforge.figures.album import save_album
 from caloforge.figures.style import figure_style
 from caloforge.provenance import recorded
-from caloforge.seeds import derive_seed
 
 
 def evaluate(
@@ -30,12 +30,15 @@ def evaluate(
     figures: FigureSettings,
     *,
     label: str,
+    traversals: TraversalSettings | None = None,
     generated: Path,
     reference: Path,
     independent: Path,
     generated_showers: Path,
     reference_showers: Path,
     independent_showers: Path,
+    validation_showers: Path,
+    traversed_showers: Path | None = None,
     histories: Mapping[str, Path],
     metrics: Path,
     figure_directory: Path,
@@ -46,8 +49,9 @@ def evaluate(
     Every distance is reported beside its floor: the same distance between the reference and as many
     independent events of the full simulation. Generated showers were made for the very primaries of the
     reference, the events of the floor come from other primaries; an observable that the primary decides,
-    such as the visible energy, may therefore lie below its floor. Calorimeters that are a regular grid with
-    at least `grid.LEAST_CELLS` cells along each axis are compared as `grid.compare` does, too.
+    such as the visible energy, may therefore lie below its floor. Nearest neighbours are compared as
+    `neighbours.compare` does, and showers in a regular grid with at least `grid.LEAST_CELLS` cells along each
+    axis as `grid.compare` does.
 
     Parameters
     ----------
@@ -55,11 +59,16 @@ def evaluate(
         Bins and resamplings; style of the figures.
     label
         Shown on every figure when not empty, for example that the run is a demonstration.
+    traversals
+        What `traversed_showers` were generated for; both or none.
     generated, reference, independent
         Observables of the generated showers, of the test events they were generated for and of other
         events of the full simulation.
     generated_showers, reference_showers, independent_showers
-        Canonical files that `generated`, `reference` and `independent` were made from.
+        Canonical files that `generated`, `reference` and `independent` were made from; the independent
+        showers are those of the training.
+    validation_showers
+        Canonical file of showers that belong to neither training nor test.
     histories
         Title of a training to its history (CSV with the columns epoch, step, losses, validation).
     metrics, figure_directory, record
@@ -71,9 +80,12 @@ def evaluate(
         If an input is damaged, or the files do not belong together.
     """
     showers = (reference_showers, generated_showers, independent_showers)
-    inputs = [generated, reference, independent, *showers, *histories.values()]
+    inputs = [generated, reference, independent, *showers, validation_showers, *histories.values()]
+    if traversed_showers:
+        inputs.append(traversed_showers)
     options = {
         "label": label,
+        "traversals": traversals and traversals.model_dump(mode="json"),
         "evaluation": settings.model_dump(mode="json"),
         "figures": figures.model_dump(mode="json"),
     }
@@ -86,29 +98,38 @@ def evaluate(
                 f"{generated}: its events are not those of {reference}, expected showers generated for "
                 "the primaries of the test set"
             )
+        for path, observed in zip(showers, (full, sample, other), strict=True):
+            check_showers(path, observed)
         trainings = {title: read_history(path) for title, path in histories.items()}
-        rows = _independent_rows(settings.seed, full, other)
+        rows = random_rows(settings.seed, "independent", len(other), len(full))
         numbers = {
             "label": label,
             "events": {"generated": len(sample), "reference": len(full), "independent": len(rows)},
             "observables": distances(settings, full, sample, other, rows),
         }
         with atomic_path(figure_directory) as directory, figure_style(figures):
-            of_grid = []
+            of_samples, of_grid, of_traversals = {}, [], []
             if grid.is_comparable(full.geometry):
-                numbers["samples"], of_grid = grid.compare(settings, (full, sample, other), showers, rows)
+                of_samples, of_grid = grid.compare(settings, (full, sample, other), showers, rows)
+            near, of_neighbours = neighbours.compare(
+                settings,
+                full,
+                reference=reference_showers,
+                generated=generated_showers,
+                training=independent_showers,
+                validation=validation_showers,
+            )
+            numbers["samples"] = of_samples | near
+            if traversals:
+                of_traversals = traversal_figures(traversals, traversed_showers, full)
             drawn = [
                 *training_figures(trainings),
                 *shower_figures(full, sample, reference_showers, generated_showers, figures.displays),
                 *observable_figures(full, sample, settings.bins),
                 *energy_figures(full, sample, figures.energies_GeV),
                 *of_grid,
+                *of_neighbours,
+                *of_traversals,
             ]
             save_album(drawn, directory, label)
             write_json(metrics, numbers)
-
-
-def _independent_rows(seed: int, full: Observables, other: Observables) -> np.ndarray:
-    """Rows of as many showers of `other` as `full` has, or all of them, chosen at random, increasing."""
-    rng = np.random.default_rng(derive_seed(seed, "independent"))
-    return np.sort(rng.choice(len(other), min(len(full), len(other)), replace=False))

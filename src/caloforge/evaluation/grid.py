@@ -6,7 +6,7 @@ Novel Convolutional 2D Architectures for Speeding Up High Energy Physics Simulat
 J. Phys. Conf. Ser. 1085 (2018) 032016.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.grid_figures import cell_figures, shape_figures, similarity_figure
 from caloforge.evaluation.grid_sample import GridSample, Selection, gather
 from caloforge.evaluation.observables import Observables
+from caloforge.evaluation.samples import Samples, measured
 from caloforge.figures.album import Drawn
 from caloforge.geometry import Geometry
-from caloforge.metrics.bootstrap import bootstrapped
 from caloforge.metrics.shower_shapes import (
     Window,
     cell_response,
@@ -40,14 +40,6 @@ PAPER_SHAPE = (25, 25, 25)
 """Grid of the papers, whose core is that of Rehm et al.: cells 10 to 16 along each axis, counted from 1."""
 _BLOCK_PAIRS = 16
 AXES = "xyz"
-
-
-class Samples(NamedTuple):
-    """The three samples, or something about each of them."""
-
-    full: Any
-    generated: Any
-    independent: Any
 
 
 class Pairs(NamedTuple):
@@ -98,11 +90,6 @@ def compare(
         Name to label, unit, `generated` and `floor` with value and error each (None where undefined) and a
         note; and the figures. Of every shower memory holds the sums over slices alone, of those around one
         energy the core, and of `ssim_pairs` pairs all cells.
-
-    Raises
-    ------
-    CaloforgeError
-        If the showers are not those of the observables.
     """
     grid = settings.regular_grid
     full, sample, other = observables
@@ -206,7 +193,7 @@ def _shape_numbers(settings: EvaluationSettings, samples: Samples) -> dict[str, 
         **{f"profile_ks_{axis}": (_ks_label(axis), "1") for axis in AXES},
     }
     slices_MeV = Samples(*(sample.slices_MeV for sample in samples))
-    return _measured(
+    return measured(
         settings, slices_MeV, _shape_distances, labels, note=_window_note("all energies", samples)
     )
 
@@ -223,7 +210,7 @@ def _window_numbers(settings: EvaluationSettings, samples: Samples, windows: Sam
         )
     )
     note = _window_note(_range(windows.full), (window.rows for window in windows))
-    return _measured(settings, slices_MeV, _ks_distances, labels, note=note)
+    return measured(settings, slices_MeV, _ks_distances, labels, note=note)
 
 
 def _core_numbers(
@@ -240,37 +227,7 @@ def _core_numbers(
     layers, x, y = (f"{part.start} to {part.stop - 1}" for part in core)
     note = _window_note(_range(windows.full), (window.rows for window in windows))
     note += f"; cells {x} along x, {y} along y, layers {layers}"
-    return _measured(settings, core_MeV, _core_ratios, labels, note=note)
-
-
-def _measured(
-    settings: EvaluationSettings,
-    data: Samples,
-    measure: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[float]],
-    labels: Mapping[str, tuple[str, str]],
-    *,
-    note: str,
-) -> dict[str, Any]:
-    """Entries of the numbers that `measure` gives for the arrays of the reference and of another sample."""
-
-    def compared(other: Sequence[np.ndarray], kind: str) -> dict[str, Any]:
-        return bootstrapped(
-            lambda rows, other_rows: measure(
-                [values[rows] for values in data.full], [values[other_rows] for values in other]
-            ),
-            list(labels),
-            len(data.full[0]),
-            len(other[0]),
-            paired=kind == "generated",
-            resamplings=settings.bootstrap,
-            seed=derive_seed(settings.seed, *labels, kind),
-        )
-
-    generated, floor = compared(data.generated, "generated"), compared(data.independent, "floor")
-    return {
-        name: {"label": label, "unit": unit, "generated": generated[name], "floor": floor[name], "note": note}
-        for name, (label, unit) in labels.items()
-    }
+    return measured(settings, core_MeV, _core_ratios, labels, note=note)
 
 
 def _shape_distances(full: Sequence[np.ndarray], fast: Sequence[np.ndarray]) -> list[float]:

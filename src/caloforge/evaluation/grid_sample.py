@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from caloforge.errors import CaloforgeError
 from caloforge.evaluation.observables import Observables, mean_and_error
 from caloforge.figures.comparison import Estimates
 from caloforge.observables import block_showers
@@ -80,7 +79,7 @@ def gather(
     Raises
     ------
     CaloforgeError
-        If the file cannot be read or its events are not those of the observables.
+        If the file cannot be read.
     """
     geometry, threshold_MeV = observables.geometry, observables.readout_threshold_MeV
     shape = len(geometry.layers), *geometry.layers[0].shape
@@ -90,10 +89,6 @@ def gather(
     picked_MeV = np.empty((selection.picked.sum(), *shape), np.float32)
     cells, squares = np.zeros((2, len(SPECTRUM_EDGES_MEV) - 1))
     with ShowerFile(path) as file:
-        if len(file) != len(observables):
-            raise CaloforgeError(
-                f"{path}: holds {len(file)} showers, expected {len(observables)} as {observables.path}"
-            )
         first, step = 0, block_showers(geometry)
         for start in range(0, len(file), step):
             stop = min(start + step, len(file))
@@ -101,8 +96,6 @@ def gather(
             if last == first:
                 continue
             block = file.read(start, stop)
-            if not np.array_equal(block.event, observables.event[start:stop]):
-                raise CaloforgeError(f"{path}: its events are not those of {observables.path}")
             part = slice(first, last)
             showers_MeV = block.showers[selection.rows[part] - start]
             counts = _spectra(showers_MeV)

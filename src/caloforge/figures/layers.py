@@ -78,8 +78,8 @@ def energy_norm(energies_MeV: np.ndarray) -> LogNorm:
     return LogNorm(min(shown.min(initial=highest), highest / 10), highest)
 
 
-def stack(geometry: Geometry, cells: np.ndarray) -> list[Panel]:
-    """One panel per layer, of deep stacks every second, third, … of them.
+def stack(geometry: Geometry, cells: np.ndarray, most: int = MOST_LAYERS) -> list[Panel]:
+    """One panel per layer, of stacks of more than `most` layers every second, third, … of them.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def stack(geometry: Geometry, cells: np.ndarray) -> list[Panel]:
         One number per cell of the calorimeter, shape (V,).
     """
     offsets = geometry.offsets()
-    step = -(-len(geometry.layers) // MOST_LAYERS)
+    step = -(-len(geometry.layers) // most)
     panels = []
     for number in range(0, len(geometry.layers), step):
         layer = geometry.layers[number]

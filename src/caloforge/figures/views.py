@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 
-from caloforge.figures.layers import AXIS_LABELS, energy_norm
+from caloforge.figures.layers import AXIS_LABELS, energy_norm, stack
 from caloforge.figures.showers import RATIO_COLOURS, RATIO_RANGE, quotient, ratio_colorbar
 from caloforge.figures.style import new_figure
 from caloforge.geometry import Geometry
 
 MOST_LAYERS = 8
 """Side by side. Deeper stacks are seen along each axis or, where layers differ, thinned out."""
-_PANEL_INCHES = 2.2
+_PANEL_INCHES, _SMALL_PANEL_INCHES = 2.2, 1.4
+_MOST_LARGE_COLUMNS = 4
 _SMALLEST_POINT, _LARGEST_POINT = 4, 60
 """Areas of the points of a shower in space."""
 
@@ -57,15 +58,16 @@ def views(geometry: Geometry, cells: np.ndarray) -> list[View]:
 
 
 def _layers(geometry: Geometry, cells: np.ndarray) -> list[View]:
-    step = -(-len(geometry.layers) // MOST_LAYERS)
-    offsets = geometry.offsets()
-    found = []
-    for number in range(0, len(geometry.layers), step):
-        layer = geometry.layers[number]
-        title = f"Layer {number} ({layer.label})" if layer.label else f"Layer {number}"
-        image = cells[offsets[number] : offsets[number + 1]].reshape(layer.shape)
-        found.append(View(title, image, layer.edges(0), layer.edges(1), *AXIS_LABELS["cartesian"]))
-    return found
+    return [
+        View(
+            panel.title,
+            panel.cells.reshape(panel.layer.shape),
+            panel.layer.edges(0),
+            panel.layer.edges(1),
+            *AXIS_LABELS["cartesian"],
+        )
+        for panel in stack(geometry, cells, MOST_LAYERS)
+    ]
 
 
 def _projections(geometry: Geometry, cells: np.ndarray) -> list[View]:
@@ -79,6 +81,25 @@ def _projections(geometry: Geometry, cells: np.ndarray) -> list[View]:
         View("Along y", image.sum(axis=2), depth, x_mm, depth_label, x_label, is_to_scale),
         View("Along x", image.sum(axis=1), depth, y_mm, depth_label, y_label, is_to_scale),
     ]
+
+
+def side_by_side(
+    geometry: Geometry, titles: Sequence[str], showers: Sequence[np.ndarray]
+) -> dict[str, list[View]]:
+    """The maps of several showers: what is seen, such as a layer, to one map per shower with its title.
+
+    Parameters
+    ----------
+    geometry
+        Of rectangular cells.
+    titles, showers
+        Of each shower: a text, and the energy of each cell, shape (V,).
+    """
+    of_showers = [views(geometry, cells) for cells in showers]
+    return {
+        row[0].title: [view._replace(title=title) for title, view in zip(titles, row, strict=True)]
+        for row in zip(*of_showers, strict=True)
+    }
 
 
 def matched_shower(
@@ -100,8 +121,8 @@ def matched_shower(
         f"Full simulation\n{title}": views(geometry, reference_MeV),
         f"Generated\n{title}": views(geometry, generated_MeV),
     }
-    figure, grid = _small_multiples(rows)
-    _draw_energies(figure, grid, rows, "Energy [MeV]")
+    figure, grid = small_multiples(rows)
+    draw_energies(figure, grid, rows, "Energy [MeV]")
     return figure
 
 
@@ -120,11 +141,11 @@ def average_shower(geometry: Geometry, reference_MeV: np.ndarray, generated_MeV:
         full._replace(image=quotient(full.image, fast.image))
         for full, fast in zip(*rows.values(), strict=True)
     ]
-    figure, grid = _small_multiples(rows | {"Ratio": ratio})
-    _draw_energies(figure, grid[:2], rows, "Mean energy [MeV]")
+    figure, grid = small_multiples(rows | {"Ratio": ratio})
+    draw_energies(figure, grid[:2], rows, "Mean energy [MeV]")
     norm = LogNorm(*RATIO_RANGE)
     for axes, view in zip(grid[2], ratio, strict=True):
-        drawn = _draw(axes, view, norm, RATIO_COLOURS)
+        drawn = draw(axes, view, norm, RATIO_COLOURS)
     ratio_colorbar(figure, drawn, grid[2].tolist(), "Generated / full simulation")
     return figure
 
@@ -194,31 +215,49 @@ def _depth(geometry: Geometry) -> tuple[np.ndarray, str, bool]:
     return depth_mm, "Depth [mm]", True
 
 
-def _small_multiples(rows: Mapping[str, Sequence[View]]) -> tuple[Figure, np.ndarray]:
-    """A figure and its axes, shape (rows, views), with their titles and labels."""
-    n_columns = len(next(iter(rows.values())))
-    figure = new_figure(_PANEL_INCHES * max(n_columns, 2) + 1.6, _PANEL_INCHES * len(rows) + 0.4)
-    grid = figure.subplots(len(rows), n_columns, squeeze=False)
+def small_multiples(rows: Mapping[str, Sequence[View]]) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes, shape (rows, views), with their titles and labels.
+
+    Maps of the same quantities have the same axes: layers of different size are to scale.
+    """
+    columns = next(iter(rows.values()))
+    is_small = len(rows) > 1 and len(columns) > _MOST_LARGE_COLUMNS
+    inches, size = (_SMALL_PANEL_INCHES, "small") if is_small else (_PANEL_INCHES, None)
+    figure = new_figure(inches * max(len(columns), 2) + 1.6, inches * len(rows) + 0.4)
+    figure.set_layout_engine("compressed")
+    is_same = len({(view.x_label, view.y_label) for row in rows.values() for view in row}) == 1
+    share = "all" if is_same else "none"
+    grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex=share, sharey=share)
     for row, (name, row_views) in zip(grid, rows.items(), strict=True):
         for number, (axes, view) in enumerate(zip(row, row_views, strict=True)):
             repeats = number > 0 and view.y_label == row_views[number - 1].y_label
             axes.set_ylabel("" if repeats else view.y_label)
-        row[0].set_ylabel(f"{name}\n{row_views[0].y_label}")
-    for top, bottom, view in zip(grid[0], grid[-1], row_views, strict=True):
-        top.set_title(view.title)
-        bottom.set_xlabel(view.x_label)
+        row[0].set_ylabel("\n".join(filter(None, (name, row_views[0].y_label))), size=size)
+    for top, bottom, first, last in zip(grid[0], grid[-1], columns, row_views, strict=True):
+        top.set_title(first.title, size=size)
+        bottom.set_xlabel(last.x_label, size=size)
     return figure, grid
 
 
-def _draw_energies(figure: Figure, grid: np.ndarray, rows: Mapping[str, Sequence[View]], label: str) -> None:
+def draw_energies(figure: Figure, grid: np.ndarray, rows: Mapping[str, Sequence[View]], label: str) -> None:
+    """Draw maps of energies on one logarithmic colour scale.
+
+    Parameters
+    ----------
+    figure, grid
+        What `small_multiples` made for `rows` and more, the axes of `rows` alone.
+    rows, label
+        The maps, and the text of the colour scale.
+    """
     norm = energy_norm(np.concatenate([view.image.ravel() for row in rows.values() for view in row]))
     for axes_row, row in zip(grid, rows.values(), strict=True):
         for axes, view in zip(axes_row, row, strict=True):
-            drawn = _draw(axes, view, norm)
+            drawn = draw(axes, view, norm)
     figure.colorbar(drawn, ax=grid.ravel().tolist(), label=label)
 
 
-def _draw(axes: Axes, view: View, norm: Normalize, colours: str | Colormap = "viridis") -> QuadMesh:
+def draw(axes: Axes, view: View, norm: Normalize, colours: str | Colormap = "viridis") -> QuadMesh:
+    """Draw one map."""
     if view.is_to_scale:
         axes.set_aspect("equal")
     return axes.pcolormesh(view.x_edges, view.y_edges, view.image.T, norm=norm, cmap=colours, rasterized=True)

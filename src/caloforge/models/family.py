@@ -68,7 +68,10 @@ class Family(Trainable):
 
     @abstractmethod
     def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Preprocessed showers, shape (B, V), for preprocessed conditions of shape (B, number of inputs)."""
+        """Preprocessed showers, shape (B, V), for preprocessed conditions of shape (B, number of inputs).
+
+        The random numbers depend on `rng` and B alone, so that the same noise can be given other conditions.
+        """
 
 
 def build(settings: Any, geometry: Geometry, preprocessing: Preprocessing) -> Family:

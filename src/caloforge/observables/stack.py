@@ -1,10 +1,10 @@
 """Observables of a shower in two or more layers of rectangular cells, which may differ from layer to layer.
 
-Deepest layer, shower depth and its width, and of each layer the energy share, lateral width, ratio of the two
-hottest cells and sparsity are those of M. Paganini, L. de Oliveira and B. Nachman, CaloGAN, Phys. Rev. D 97
-(2018) 014021, section on shower shapes, as their published analysis code defines them. There, the lateral
-width is taken along x alone, and empty layers and showers have zeros where they are undefined here. Their
-lateral depth is left out: it is the shower depth times the visible energy.
+Deepest layer, lateral depth, shower depth and its width, and of each layer the energy, its share, lateral
+width, ratio of the two hottest cells and sparsity are those of M. Paganini, L. de Oliveira and B. Nachman,
+CaloGAN, Phys. Rev. D 97 (2018) 014021, section on shower shapes, as their published analysis code
+(https://github.com/hep-lbdl/CaloGAN, analysis/feats1d.py) defines them. There, the lateral width is taken
+along x alone, and empty layers and showers have zeros where they are undefined here.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ CONDITIONS = {"x0": "mm", "y0": "mm"}
 """The conditions that observables use where there are any, and their units: entry point of the primary."""
 
 MOST_LAYERS_ONE_BY_ONE = 8
-"""Stacks of more layers have no observables of single layers."""
+"""Stacks of more layers have no observables of single layers, and no lateral depth."""
 
 _SPECTRUM_EDGES_MEV = np.logspace(-3, 5, 41)
 _RINGS = 24
@@ -54,6 +54,8 @@ def scalars(geometry: Geometry, conditions: Collection[str]) -> dict[str, Observ
         found[f"width_{axis}_mm"] = Observable(f"Width along {axis}", "mm")
         if f"{axis}0" in conditions:
             found[f"shift_{axis}_mm"] = Observable(f"Centre of gravity − entry point in {axis}", "mm")
+    if _single_layers(geometry):
+        found["lateral_depth_MeV"] = Observable("Lateral depth", "MeV", log=True)
     for key, layer in _single_layers(geometry):
         found[f"{key}_energy_MeV"] = Observable(f"Energy in {layer}", "MeV", log=True)
         found[f"{key}_fraction"] = Observable(f"Energy share of {layer}", "1")
@@ -124,7 +126,7 @@ def compute(batch: Showers, geometry: Geometry) -> dict[str, np.ndarray]:
     - `transverse_x`: share of E in each column along x, where all layers have the same; likewise y.
     - `spectrum`: number of cells by their energy; the outermost bins also hold what lies beyond.
 
-    Stacks of at most 8 layers have for each layer l, after `layer<l>_`:
+    Stacks of at most 8 layers have `lateral_depth_MeV`, Σ l E_l, and for each layer l, after `layer<l>_`:
 
     - `energy_MeV`, `fraction`: E_l; E_l / E.
     - `sparsity`: share of its cells that are not zero.
@@ -173,6 +175,8 @@ def compute(batch: Showers, geometry: Geometry) -> dict[str, np.ndarray]:
         mean, deviation = mean_and_deviation(depth, layer_MeV)
         found |= {f"shower_depth_{unit}": mean, f"shower_depth_width_{unit}": deviation}
 
+    if _single_layers(geometry):
+        found["lateral_depth_MeV"] = layer_MeV @ np.arange(n_layers)
     for number, (key, _) in enumerate(_single_layers(geometry)):
         cells_MeV = batch.showers[:, layer_of_cell == number]
         hottest_MeV, second_MeV = two_hottest_MeV(cells_MeV)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
+from caloforge.models.dropout import seed_dropout
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.gan3d.networks import (
     ENERGY_UNIT_GeV,
@@ -17,6 +17,7 @@ from caloforge.models.gan3d.networks import (
     showers_of,
 )
 from caloforge.models.gan3d.settings import Gan3dSettings
+from caloforge.models.primary.conditions import particle_numbers, requested_inputs, visible_share
 from caloforge.preprocessing import Preprocessing
 
 
@@ -80,7 +81,7 @@ class Gan3d(Family):
     ) -> dict[str, Tensor]:
         if self.settings.as_published:
             self.eval()
-        _seed_dropout(rng)
+        seed_dropout(rng)
         real = images_of(showers, self.shape) / self.settings.cell_unit_GeV
         free = step < self.settings.free_output_steps
         losses = self._update_discriminator(real, inputs, free, optimisers["discriminator"], rng)
@@ -93,8 +94,7 @@ class Gan3d(Family):
 
     def mean_visible_GeV(self, energy_GeV: Tensor) -> Tensor:
         """Fitted mean of the visible energy [GeV] for energies of the primary [GeV] of any shape."""
-        logarithm = energy_GeV.log()
-        return energy_GeV * sum(c * logarithm**power for power, c in enumerate(self.response))
+        return energy_GeV * visible_share(energy_GeV, self.response)
 
     def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
         """With the defaults of Keras for what the public code does not state."""
@@ -156,11 +156,7 @@ class Gan3d(Family):
         """Inputs of generated showers in training: those of the data, with energies from a range if set."""
         settings = self.settings
         energies_GeV = settings.free_output_energies_GeV if free else settings.energies_GeV
-        if energies_GeV is None:
-            return inputs
-        low, high = energies_GeV
-        energy_GeV = low + (high - low) * torch.rand(len(inputs), 1, generator=rng, device=inputs.device)
-        return torch.cat([energy_GeV, inputs[:, 1:]], dim=1)
+        return requested_inputs(inputs, energies_GeV, rng)
 
     def _labels(self, label: float, n: int, rng: torch.Generator) -> Tensor:
         """Labels of n showers of one kind, a share of them exchanged: real ones to 0, generated ones to 1."""
@@ -169,20 +165,7 @@ class Gan3d(Family):
 
     def _classes(self, inputs: Tensor) -> Tensor:
         """Number of the particle type of each shower, shape (B,)."""
-        codes = torch.tensor(self.settings.particles, device=inputs.device)
-        matches = inputs[:, 1:] == codes
-        unknown = inputs[~matches.any(dim=1), 1]
-        if len(unknown):
-            raise CaloforgeError(
-                f"a shower of the particle {unknown[0].item():g} found, expected one of the particles of the "
-                f"model: {', '.join(map(str, self.settings.particles))}"
-            )
-        return matches.int().argmax(dim=1)
-
-
-def _seed_dropout(rng: torch.Generator) -> None:
-    """Make dropout, which draws from PyTorch's own random state, depend on that of the training."""
-    torch.manual_seed(torch.randint(2**63 - 1, (), generator=rng, device=rng.device).item())
+        return particle_numbers(inputs[:, 1], self.settings.particles)
 
 
 def percent_error(found: Tensor, expected: Tensor) -> Tensor:

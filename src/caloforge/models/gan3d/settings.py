@@ -4,25 +4,12 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from caloforge.config.base import Settings
 from caloforge.config.dataset import DatasetSettings
-from caloforge.config.stages import InputExpression, ModelTrainingSettings, PreprocessingSettings
+from caloforge.config.stages import ModelTrainingSettings
+from caloforge.models.primary.settings import EnergyRange, PrimarySettings, require_increasing
 
 LEAST_SIDE = 8
 """Cells along the shortest side of a grid that the networks can make."""
-
-EnergyRange = tuple[PositiveFloat, PositiveFloat]
-
-
-class Gan3dPreprocessing(PreprocessingSettings):
-    """Energies in GeV as they are: the networks compare sums of cells with the energy of the primary."""
-
-    energies: Literal["linear"] = "linear"
-    inputs: tuple[InputExpression, ...] = Field(
-        default=("energy",),
-        description="energy, and for several particle types the condition with their code",
-    )
-    standardise: Literal[False] = False
 
 
 class Gan3dTraining(ModelTrainingSettings):
@@ -32,7 +19,7 @@ class Gan3dTraining(ModelTrainingSettings):
     validation: Literal["observables", "shower_shapes"] = "shower_shapes"
 
 
-class Gan3dSettings(Settings):
+class Gan3dSettings(PrimarySettings):
     """An adversarial pair conditioned on the energy, with an auxiliary regression of it.
 
     F. Carminati et al., Three dimensional Generative Adversarial Networks for fast simulation, J. Phys. Conf.
@@ -64,11 +51,6 @@ class Gan3dSettings(Settings):
     optimiser: Literal["adam", "rmsprop"]
     learning_rate: PositiveFloat
     discriminator_learning_rate: PositiveFloat
-    energies_GeV: EnergyRange | None = Field(
-        default=None,
-        description="energies of generated showers in training are uniform in this range [GeV]; null for "
-        "those of the data. The public code has 100 to 500 whatever the data",
-    )
     free_output_steps: NonNegativeInt = Field(
         default=0,
         description="batches at the start without the ReLU at the end of the generator, for energies in "
@@ -80,35 +62,10 @@ class Gan3dSettings(Settings):
         description="train with normalisation and dropout in inference mode, as the public code does by "
         "calling its models without training=True",
     )
-    particles: tuple[int, ...] = Field(
-        default=(),
-        description="PDG codes of the particle types that one model learns, which the second of "
-        "`preprocessing.inputs` gives; empty for one type",
-    )
-    preprocessing: Gan3dPreprocessing = Gan3dPreprocessing()
 
     @model_validator(mode="after")
-    def _particles_are_several(self) -> Self:
-        if len(self.particles) == 1 or len(set(self.particles)) < len(self.particles):
-            raise ValueError(
-                f"particles: found {list(self.particles)}, expected none or several different ones"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _inputs_are_energy_and_particle(self) -> Self:
-        inputs = self.preprocessing.inputs
-        if inputs[:1] != ("energy",) or len(inputs) != (2 if self.particles else 1):
-            expected = "energy and the condition with the particle" if self.particles else "energy alone"
-            raise ValueError(f"preprocessing.inputs: found {list(inputs)}, expected {expected}")
-        return self
-
-    @model_validator(mode="after")
-    def _energies_increase(self) -> Self:
-        for name in ("energies_GeV", "free_output_energies_GeV"):
-            energies_GeV = getattr(self, name)
-            if energies_GeV and energies_GeV[0] >= energies_GeV[1]:
-                raise ValueError(f"{name}: found {list(energies_GeV)}, expected the lower energy first")
+    def _free_output_energies_increase(self) -> Self:
+        require_increasing("free_output_energies_GeV", self.free_output_energies_GeV)
         return self
 
     def misfit(self, dataset: DatasetSettings) -> str | None:

@@ -1,0 +1,1 @@
+"""CaloGAN: one locally connected stream per layer of a stack, tied by attention."""

@@ -1,0 +1,184 @@
+"""The conditional CaloGAN: losses and steps (L. de Oliveira, M. Paganini, B. Nachman 2017, section 4)."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from caloforge.geometry import Geometry
+from caloforge.models.calogan.networks import Discriminator
+from caloforge.models.conditional_calogan.networks import AttributeHead, Generator, LayerFeatures
+from caloforge.models.conditional_calogan.settings import ConditionalCaloGanSettings
+from caloforge.models.dropout import seed_dropout
+from caloforge.models.family import Family, mixed_precision
+from caloforge.models.gan3d.networks import conditioned_latent
+from caloforge.models.layer_stack.layers import published_soft_sparsity, soft_sparsity
+from caloforge.models.primary.conditions import visible_share
+from caloforge.preprocessing import Preprocessing
+
+SPARSITY_WIDTH = 0.5
+"""Range of the logarithm of its energy over which a cell begins to count as hit; a choice of ours."""
+
+
+class ConditionalCaloGan(Family):
+    """Generator, discriminator and a head that reads attributes, such as the entry point, off a shower.
+
+    With D the probability that a shower is real, the cross entropy H, the attributes a in units of their
+    standard deviations, their reconstruction Xi and the weights lambda, the discriminator and the head
+    minimise
+
+        H(label, D) + sum_i lambda_i mean |a_i - Xi_i|
+
+    in one step for the real showers of a batch and one, as a rule without the second term, for the generated
+    ones, which minibatch discrimination must not mix; the generator, with the head frozen, the sum of all
+    cells S and its expected value R,
+
+        H(1, D) + sum_i lambda_i mean |a_i - Xi_i| + energy_weight * mean |S - R|
+
+    (equations 2 and 3 and the text below them). S is not learnt, so its error is no loss of the
+    discriminator. Generated showers have the energies and attributes of the real ones of the batch, whose
+    correlations the public code breaks by drawing each attribute by itself. The penalty on kernels is the
+    `weight_decay` of Adam, whose gradient is that of half the sum of squares.
+
+    The published calorimeter is read out completely, so that S is close to the energy of the primary. Where
+    only active material is read out, the networks see cells divided by the visible share at the mean energy
+    of the training set, so that sums have the published magnitude; not at the energy of the primary, which
+    the head does not know.
+
+    Unlike the public code, which generates in inference mode what its discriminator learns from, batch
+    normalisation always takes the statistics of the batch in training.
+    """
+
+    def __init__(
+        self, settings: ConditionalCaloGanSettings, geometry: Geometry, preprocessing: Preprocessing
+    ) -> None:
+        super().__init__()
+        self.settings, self.preprocessing = settings, preprocessing
+        self.visible_share = visible_share(torch.tensor(preprocessing.mean[0]), preprocessing.response).item()
+        shapes = [layer.shape for layer in geometry.layers]
+        n_attributes = len(settings.attributes)
+        self.generator = Generator(shapes, settings.latent + n_attributes, settings.blurred_layers)
+        layer_features = partial(LayerFeatures, sparsity=self._sparsity())
+        self.discriminator = Discriminator(shapes, layer_features=layer_features)
+        self.attribute_head = AttributeHead(geometry.n_cells, n_attributes)
+        self.register_buffer("attribute_weights", torch.tensor(settings.weights), persistent=False)
+
+    @property
+    def product(self) -> nn.Module:
+        return self.generator
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        judging = nn.ModuleList([self.discriminator, self.attribute_head])
+        return {
+            "generator": self._optimiser(self.generator, self.settings.learning_rate),
+            "discriminator": self._optimiser(judging, self.settings.discriminator_learning_rate),
+        }
+
+    def training_step(
+        self,
+        step: int,
+        showers: Tensor,
+        inputs: Tensor,
+        optimisers: dict[str, torch.optim.Optimizer],
+        rng: torch.Generator,
+    ) -> dict[str, Tensor]:
+        seed_dropout(rng)
+        real = showers / self.visible_share
+        with torch.no_grad(), mixed_precision(self.settings.training, real.device):
+            generated = self._cells(inputs, rng).float()
+        losses = self._update_discriminator("real", real, inputs, optimisers["discriminator"], rng)
+        losses |= self._update_discriminator("generated", generated, inputs, optimisers["discriminator"], rng)
+        for _ in range(self.settings.generator_steps):
+            losses |= self._update_generator(inputs, optimisers["generator"], rng)
+        return losses
+
+    def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        return self._cells(inputs, rng) * self.visible_share
+
+    def reconstruct(self, showers: Tensor) -> Tensor:
+        return self.attribute_head(showers / self.visible_share)
+
+    def _sparsity(self) -> Callable[[Tensor], Tensor]:
+        if self.settings.sparsity == "published":
+            return published_soft_sparsity
+        threshold_GeV = self.preprocessing.readout_threshold_MeV / self.preprocessing.scale
+        return partial(soft_sparsity, threshold=threshold_GeV / self.visible_share, width=SPARSITY_WIDTH)
+
+    def _optimiser(self, networks: nn.Module, rate: float) -> torch.optim.Adam:
+        """With a penalty on kernels but not on biases and normalisations."""
+        kernels = [parameter for parameter in networks.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in networks.parameters() if parameter.ndim <= 1]
+        return torch.optim.Adam(
+            [{"params": kernels, "weight_decay": 2 * self.settings.kernel_penalty}, {"params": others}],
+            rate,
+            self.settings.adam_betas,
+            eps=1e-7,
+            fused=True,
+        )
+
+    def _update_discriminator(
+        self, kind: str, cells: Tensor, inputs: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        optimiser.zero_grad(set_to_none=True)
+        labels = self._labels(kind, len(cells), rng)
+        parts = {"adversarial": self._adversarial_loss(cells, inputs, labels)}
+        if kind == "real" or self.settings.head_learns_from == "both":
+            parts["attributes"] = self._attribute_loss(cells, inputs)
+        sum(parts.values()).backward()
+        optimiser.step()
+        return {f"discriminator_{kind}_{name}": loss.detach() for name, loss in parts.items()}
+
+    def _update_generator(
+        self, inputs: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        optimiser.zero_grad(set_to_none=True)
+        for network in (self.discriminator, self.attribute_head):
+            network.requires_grad_(False)
+        with mixed_precision(self.settings.training, inputs.device):
+            cells = self._cells(inputs, rng).float()
+        miss_GeV = functional.l1_loss(cells.sum(dim=1), self._expected_GeV(inputs))
+        parts = {
+            "adversarial": self._adversarial_loss(cells, inputs, torch.ones_like(cells[:, 0])),
+            "attributes": self._attribute_loss(cells, inputs),
+            "energy": self.settings.energy_weight * miss_GeV,
+        }
+        sum(parts.values()).backward()
+        optimiser.step()
+        for network in (self.discriminator, self.attribute_head):
+            network.requires_grad_(True)
+        return {f"generator_{name}": loss.detach() for name, loss in parts.items()}
+
+    def _adversarial_loss(self, cells: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        with mixed_precision(self.settings.training, cells.device):
+            real, _ = self.discriminator(cells, self._expected_GeV(inputs))
+        return functional.binary_cross_entropy_with_logits(real.float(), labels)
+
+    def _attribute_loss(self, cells: Tensor, inputs: Tensor) -> Tensor:
+        with mixed_precision(self.settings.training, cells.device):
+            attributes = self.attribute_head(cells)
+        errors = (attributes.float() - inputs[:, 1:]).abs().mean(dim=0)
+        return (self.attribute_weights * errors).sum()
+
+    def _cells(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """Generated showers (B, V) in units of the energy of the primary [GeV]."""
+        noise = torch.randn(len(inputs), self.settings.latent, generator=rng, device=inputs.device)
+        latent = conditioned_latent(noise, self._energy_GeV(inputs))
+        return self.generator(torch.cat([latent, inputs[:, 1:]], dim=1))
+
+    def _energy_GeV(self, inputs: Tensor) -> Tensor:
+        return inputs[:, 0] * self.preprocessing.std[0] + self.preprocessing.mean[0]
+
+    def _expected_GeV(self, inputs: Tensor) -> Tensor:
+        """Fitted mean of the sum of all cells, in units of the energy of the primary [GeV]."""
+        energy_GeV = self._energy_GeV(inputs)
+        return energy_GeV * visible_share(energy_GeV, self.preprocessing.response) / self.visible_share
+
+    def _labels(self, kind: str, n: int, rng: torch.Generator) -> Tensor:
+        """Labels of n showers, a share of them exchanged: real ones 1, generated ones 0."""
+        exchanged = torch.rand(n, generator=rng, device=rng.device) < self.settings.flipped_labels
+        return (exchanged != (kind == "real")).float()
+
+
+FAMILY = ConditionalCaloGan

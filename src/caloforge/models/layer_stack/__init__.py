@@ -1,0 +1,1 @@
+"""What the networks for stacks of two-dimensional layers of cells share."""

@@ -1,0 +1,1 @@
+"""What the families that are conditioned on the energy and the type of the primary share."""
