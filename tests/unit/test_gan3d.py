@@ -14,8 +14,9 @@ from caloforge.models.family import build
 from caloforge.models.gan3d.family import percent_error
 from caloforge.models.gan3d.networks import Verdict, images_of
 from caloforge.preprocessing import Preprocessing
-from caloforge.sampling import generate, load_model
+from caloforge.sampling import generate
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
+from caloforge.trained import load_model
 from caloforge.training.validation import ShowerValidation
 
 SIDE = 8
@@ -25,7 +26,11 @@ FAMILIES = ["gan3d_conv3d", "gan3d_conv2d"]
 
 
 def preprocessing(inputs=("energy",), response=RESPONSE):
-    return Preprocessing(0.05, None, 1000.0, inputs, (0.0,) * len(inputs), (1.0,) * len(inputs), response)
+    n = len(inputs)
+    mean_shower = tuple((np.arange(1, SIDE**3 + 1) / np.arange(1, SIDE**3 + 1).sum()).tolist())
+    return Preprocessing(
+        0.05, None, 1000.0, inputs, (0.0,) * n, (1.0,) * n, response, (0.2, 0.01), mean_shower
+    )
 
 
 def model(family="gan3d_conv3d", *, inputs=("energy",), response=RESPONSE, **settings):
@@ -324,6 +329,94 @@ def test_networks_see_cells_in_their_unit():
     torch.testing.assert_close(
         visible_GeV, gan.generator.factor.detach() * gan.mean_visible_GeV(energy_GeV[:, 0])
     )
+
+
+# Shares of the visible energy
+
+
+def expected_shower(energy_GeV: float, n: float, output: np.ndarray) -> np.ndarray:
+    """Cells [GeV], (z, x, y) flattened, of the mean shower of these tests, one by one."""
+    logarithm = math.log(energy_GeV)
+    mean_GeV = energy_GeV * sum(c * logarithm**power for power, c in enumerate(RESPONSE))
+    visible_GeV = mean_GeV * (1 + n * math.sqrt(0.2**2 / energy_GeV + 0.01**2))
+    shares = preprocessing().mean_shower
+    weights = [share * max(0, 1 + output[cell]) for cell, share in enumerate(shares)]
+    cells_GeV = [visible_GeV * weight / sum(weights) for weight in weights]
+    read_GeV = [cell if cell > 0.05e-3 else 0 for cell in cells_GeV]
+    return np.array([visible_GeV * cell / sum(read_GeV) for cell in read_GeV])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shares_of_the_visible_energy_cell_by_cell(family):
+    gan = model(family, cells="shares", cell_unit_GeV=0.01).eval()
+    output = torch.linspace(-1.5, 2, SIDE**3).reshape(1, SIDE, SIDE, SIDE)
+    latents = []
+
+    def generator(latent, _classes, *, output_relu):
+        assert not output_relu
+        latents.append(latent)
+        return output.expand(len(latent), -1, -1, -1)
+
+    gan.generator.forward = generator
+    energy_GeV = torch.tensor([[3.0], [400.0]])
+    made = gan.generate(energy_GeV, rng(7)).numpy()
+    noise = torch.randn(2, 16, generator=rng(7))
+    torch.testing.assert_close(latents[0][:, 0], torch.tensor([math.log(0.03), math.log(4)]))
+    torch.testing.assert_close(latents[0][:, 1:], noise[:, 1:])
+    of_cells = output[0].permute(2, 0, 1).flatten().numpy()
+    for row in range(2):
+        expected = expected_shower(energy_GeV[row].item(), noise[row, 0].item(), of_cells)
+        assert (expected == 0).sum() > SIDE**3 / 8
+        np.testing.assert_allclose(made[row], expected, rtol=2e-4, atol=1e-9)
+
+
+def test_shares_of_no_output_are_those_of_the_mean_shower():
+    gan = model(cells="shares").eval()
+    gan.generator.forward = lambda latent, _classes, output_relu: latent.new_zeros(len(latent), *gan.shape)
+    made = gan.generate(torch.tensor([[300.0]]), rng()).numpy()[0]
+    mean_shower = np.array(preprocessing().mean_shower)
+    np.testing.assert_allclose(
+        (made / made.sum())[made > 0], (mean_shower / mean_shower.sum())[made > 0], 0.05
+    )
+
+
+def test_a_generator_without_any_cell_makes_empty_showers_with_finite_gradients():
+    gan = model(cells="shares")
+    weight = nn.Parameter(torch.tensor(-2.0))
+    gan.generator.forward = lambda latent, _classes, output_relu: weight.expand(len(latent), *gan.shape)
+    made = gan.generate(torch.tensor([[300.0]]), rng())
+    made.sum().backward()
+    assert (made == 0).all()
+    assert torch.isfinite(weight.grad)
+
+
+def test_training_with_shares_has_no_free_output():
+    cells, energy_GeV = showers(4)
+    gan = model(
+        cells="shares", free_output_steps=5, free_output_energies_GeV=(1000, 1100), cell_unit_GeV=0.01
+    )
+    before = copy.deepcopy(gan.generator.state_dict())
+    losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
+    assert losses["generator_total"] < 10
+    assert any(not torch.equal(before[name], new) for name, new in gan.generator.state_dict().items())
+
+
+def test_the_discriminator_sees_powers_and_sums_energies():
+    cells, energy_GeV = showers(4)
+    gan = model(discriminator_power=0.5, cell_unit_GeV=0.01)
+    gan.discriminator, gan.generator = Says(), Makes(100 * gan.mean_visible_GeV(energy_GeV[:, 0]))
+    losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
+    assert losses["generator_total"].item() == pytest.approx(0, abs=1e-3)
+    images = 100 * cells.reshape(4, SIDE, SIDE, SIDE).permute(0, 2, 3, 1)
+    torch.testing.assert_close(gan.discriminator.seen[0][:4], (images + 0.1).sqrt() - math.sqrt(0.1))
+
+
+def test_momentum_of_the_running_statistics_is_a_setting():
+    layers = [
+        layer for layer in model(normalisation_momentum=0.1).modules() if hasattr(layer, "running_mean")
+    ]
+    assert len(layers) > 4
+    assert {layer.momentum for layer in layers} == {0.1}
 
 
 # Particles

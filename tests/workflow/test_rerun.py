@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from analysis import Analysis
 
-AFTER_TRAINING = {"sample", "sample_grid", "observe_samples", "evaluate", "report", "all"}
+AFTER_TRAINING = {"sample", "sample_grid", "observe_samples", "reconstruct", "evaluate", "report", "all"}
 AFTER_PREPROCESSING = {"regressor", "train"} | AFTER_TRAINING
 EVERYTHING = {"ingest", "draw_dataset", "observe_reference", "preprocess"} | AFTER_PREPROCESSING
 
@@ -33,10 +33,9 @@ def test_every_result_is_made(finished: Analysis):
         *(f"{run}/{name}" for name in ("regressor.pt", "regressor_history.csv", "regressor.json")),
         *(f"{run}/{name}" for name in ("checkpoint.pt", "history.csv", "train.json")),
         *(f"{run}/{name}" for name in ("samples.h5", "sample.json", "observables.h5", "observe.json")),
-        *(f"{run}/{name}" for name in ("grid.h5", "grid.json")),
+        *(f"{run}/{name}" for name in ("grid.h5", "grid.json", "reconstruction.h5", "reconstruct.json")),
         *(f"{run}/{name}" for name in ("metrics.json", "evaluate.json", "figures/index.json")),
-        "results/report/index.html",
-        "results/report/summary.csv",
+        *(f"results/report/{name}" for name in ("index.html", "summary.csv", "cost.csv")),
     }
     assert not [name for name in found if "partial" in name]
 
@@ -117,6 +116,7 @@ def test_cosmetic_edits_of_the_configuration_rerun_nothing(analysis: Analysis):
         ("training/loop.py", AFTER_PREPROCESSING),
         ("models/conditional_wgan/family.py", {"train"} | AFTER_TRAINING),
         ("sampling.py", AFTER_TRAINING),
+        ("reconstruction.py", {"reconstruct", "evaluate", "report", "all"}),
         ("metrics/distributions.py", {"evaluate", "report", "all"}),
         ("report/style.css", {"report", "all"}),
     ],

@@ -1,4 +1,5 @@
-# in:  observables of generated showers and of both parts of the full simulation, showers to draw, histories
+# in:  observables and conditions read off generated showers and both parts of the full simulation, showers to
+#      draw, histories
 # out: metrics and figures
 
 
@@ -10,6 +11,10 @@ rule evaluate:
         generated_showers="results/{dataset}/{model}/seed{seed}/samples.h5",
         reference_showers="results/{dataset}/data/test.h5",
         independent_showers="results/{dataset}/data/train.h5",
+        reconstruction=branch(
+            lambda w: CONFIG.reconstructs(w.model),
+            then="results/{dataset}/{model}/seed{seed}/reconstruction.h5",
+        ),
         regressor_history=branch(
             lambda w: CONFIG.has_regressor(w.model),
             then="results/{dataset}/{model}/seed{seed}/regressor_history.csv",

@@ -8,7 +8,7 @@ import numpy as np
 from caloforge.atomic import atomic_path, write_json
 from caloforge.config.stages import EvaluationSettings, FigureSettings
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation import grid
+from caloforge.evaluation import conditions, grid
 from caloforge.evaluation.histories import read_history, training_figures
 from caloforge.evaluation.observables import (
     Observables,
@@ -40,6 +40,7 @@ def evaluate(
     metrics: Path,
     figure_directory: Path,
     record: Path,
+    reconstruction: Path | None = None,
 ) -> None:
     """Compare generated showers with the full simulation, in numbers and in figures.
 
@@ -47,7 +48,8 @@ def evaluate(
     independent events of the full simulation. Generated showers were made for the very primaries of the
     reference, the events of the floor come from other primaries; an observable that the primary decides,
     such as the visible energy, may therefore lie below its floor. Calorimeters that are a regular grid with
-    at least `grid.LEAST_CELLS` cells along each axis are compared as `grid.compare` does, too.
+    at least `grid.LEAST_CELLS` cells along each axis are compared as `grid.compare` does, too, and conditions
+    that were read off the showers as `conditions.compare` does.
 
     Parameters
     ----------
@@ -64,6 +66,8 @@ def evaluate(
         Title of a training to its history (CSV with the columns epoch, step, losses, validation).
     metrics, figure_directory, record
         Output: numbers (JSON), figures (SVG) with index.json, and what made them (JSON).
+    reconstruction
+        What `caloforge.reconstruction` read off the same showers, for models that do.
 
     Raises
     ------
@@ -72,6 +76,7 @@ def evaluate(
     """
     showers = (reference_showers, generated_showers, independent_showers)
     inputs = [generated, reference, independent, *showers, *histories.values()]
+    inputs += [reconstruction] if reconstruction else []
     options = {
         "label": label,
         "evaluation": settings.model_dump(mode="json"),
@@ -88,21 +93,30 @@ def evaluate(
             )
         trainings = {title: read_history(path) for title, path in histories.items()}
         rows = _independent_rows(settings.seed, full, other)
+        readings = reconstruction and conditions.read_reconstruction(reconstruction)
+        if readings:
+            conditions.check_events(readings, full)
         numbers = {
             "label": label,
             "events": {"generated": len(sample), "reference": len(full), "independent": len(rows)},
             "observables": distances(settings, full, sample, other, rows),
         }
         with atomic_path(figure_directory) as directory, figure_style(figures):
-            of_grid = []
+            of_samples, drawn_of_samples = {}, []
             if grid.is_comparable(full.geometry):
-                numbers["samples"], of_grid = grid.compare(settings, (full, sample, other), showers, rows)
+                of_samples, drawn_of_samples = grid.compare(settings, (full, sample, other), showers, rows)
+            if readings:
+                of_conditions, drawn_of_conditions = conditions.compare(settings, readings)
+                of_samples |= of_conditions
+                drawn_of_samples += drawn_of_conditions
+            if of_samples:
+                numbers["samples"] = of_samples
             drawn = [
                 *training_figures(trainings),
                 *shower_figures(full, sample, reference_showers, generated_showers, figures.displays),
                 *observable_figures(full, sample, settings.bins),
                 *energy_figures(full, sample, figures.energies_GeV),
-                *of_grid,
+                *drawn_of_samples,
             ]
             save_album(drawn, directory, label)
             write_json(metrics, numbers)
