@@ -21,6 +21,8 @@ _BLOCK_CELLS = 4_500_000
 _POWER_FIT_CELLS = 1_000_000
 _LEAST_LOG_SPREAD = 0.1
 """Standard deviation of ln(E) below which the response is a constant."""
+_RARE = 0.1
+"""Share of the showers below which a cell is rarely hit."""
 _LOGARITHM = re.compile(r"log\((\w+)\)")
 
 
@@ -54,6 +56,9 @@ class Preprocessing:
         a and b of the relative standard deviation of the visible energy, sqrt(a^2 / (E / GeV) + b^2).
     mean_shower
         Share of each cell in the visible energy of all showers of the training set, V numbers.
+    rare_hit_MeV
+        Mean energy above the threshold of the non-empty cells among those that less than a tenth of the
+        showers reach; 0 where there is none.
     """
 
     readout_threshold_MeV: float
@@ -65,6 +70,7 @@ class Preprocessing:
     response: tuple[float, ...]
     response_spread: tuple[float, float]
     mean_shower: tuple[float, ...]
+    rare_hit_MeV: float
 
     def forward(self, showers: np.ndarray) -> np.ndarray:
         """Transform cell energies [MeV] of any shape, >= 0; float32 of the same shape, >= 0."""
@@ -185,6 +191,7 @@ def fit_preprocessing(
             response=response,
             response_spread=_response_spread(moments.incident_GeV, moments.visible_GeV, response),
             mean_shower=moments.mean_shower,
+            rare_hit_MeV=moments.rare_hit_MeV,
         )
         write_json(output, preprocessing.as_dict())
 
@@ -220,12 +227,13 @@ class _Moments(NamedTuple):
     incident_GeV: np.ndarray
     visible_GeV: np.ndarray
     mean_shower: tuple[float, ...]
+    rare_hit_MeV: float
 
 
 def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: float) -> _Moments:
     """What one pass over the file gives; of every shower only its energies are kept."""
     total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
-    cells_MeV = np.zeros(file.geometry.n_cells)
+    cells_MeV, hits = np.zeros(file.geometry.n_cells), np.zeros(file.geometry.n_cells, np.int64)
     incident_GeV, visible_GeV = [], []
     for block in _blocks(file):
         values = _columns(inputs, block)
@@ -233,6 +241,7 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: f
         squares += (values**2).sum(axis=0)
         showers_MeV = read_out(block.showers, readout_threshold_MeV)
         cells_MeV += showers_MeV.sum(axis=0, dtype=np.float64)
+        hits += np.count_nonzero(showers_MeV, axis=0)
         incident_GeV.append(block.incident_energies[:, 0] / 1000)
         visible_GeV.append(showers_MeV.sum(axis=1, dtype=np.float64) / 1000)
     mean = total / len(file)
@@ -244,12 +253,15 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: f
             )
     if not cells_MeV.any():
         raise CaloforgeError(_no_cell(file, readout_threshold_MeV))
+    rare = (hits > 0) & (hits < _RARE * len(file))
+    excess_MeV = cells_MeV[rare].sum() - readout_threshold_MeV * hits[rare].sum()
     return _Moments(
         tuple(map(float, mean)),
         tuple(map(float, std)),
         np.concatenate(incident_GeV).astype(np.float64),
         np.concatenate(visible_GeV),
         tuple(float(f"{share:.4g}") for share in cells_MeV / cells_MeV.sum()),
+        float(excess_MeV / max(hits[rare].sum(), 1)),
     )
 
 

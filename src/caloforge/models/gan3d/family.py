@@ -168,7 +168,7 @@ class Gan3d(Family):
             return self.generator(conditioned_latent(noise, energy_GeV), classes, output_relu=not free)
         output = self.generator(self.shares.latent(noise, energy_GeV), classes, output_relu=False).float()
         mean_GeV = self.mean_visible_GeV(energy_GeV)
-        return self.shares.images_GeV(output, noise, mean_GeV, energy_GeV) / self.settings.cell_unit_GeV
+        return self.shares.images_GeV(output, noise, mean_GeV, energy_GeV, rng) / self.settings.cell_unit_GeV
 
     def _judge(self, images: Tensor) -> Verdict:
         """What the discriminator says of images of cells in their unit, and the sum of these cells."""
