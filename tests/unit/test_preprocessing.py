@@ -15,7 +15,7 @@ GEOMETRY = Geometry(name="box", layers=[{"shape": (4, 5), "cell_size_mm": (10, 1
 
 
 def preprocessing(power: float, scale: float = 2.0) -> Preprocessing:
-    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,), (0.2,), (0.1, 0.0), ())
+    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,), (0.2,), (0.1, 0.0), (), 0.0)
 
 
 def showers(n: int, rng: np.random.Generator) -> Showers:
@@ -214,6 +214,18 @@ def test_the_mean_shower_is_the_share_of_each_cell_after_the_threshold(tmp_path)
             total_MeV[cell] += energy_MeV if energy_MeV > 0.5 else 0
     mean_shower = fit(tmp_path, batch).mean_shower
     np.testing.assert_allclose(mean_shower, total_MeV / total_MeV.sum(), rtol=6e-4)
+
+
+def test_rare_hits_are_those_of_cells_that_few_showers_reach(tmp_path):
+    """Two of 20 cells are hit in 5 % and 9 % of the showers, a third in just 10 %, all others always."""
+    batch = showers(100, np.random.default_rng(9))
+    batch.showers[:] = 10
+    batch.showers[:, :3] = 0.3
+    batch.showers[:5, 0], batch.showers[:9, 1], batch.showers[:10, 2] = 0.7, 2.5, 100
+    rare_hit_MeV = fit(tmp_path, batch).rare_hit_MeV
+    assert rare_hit_MeV == pytest.approx((5 * 0.2 + 9 * 2.0) / 14)
+    batch.showers[:] = 10
+    assert fit(tmp_path, batch, energies="linear").rare_hit_MeV == 0
 
 
 def test_showers_without_energy_are_refused(tmp_path):

@@ -45,10 +45,26 @@ STACK = Geometry(
 UNITS = {"x0": "mm", "y0": "mm"}
 THRESHOLD_MEV = 0.1
 MEAN, STD = (0.5, 40.0, 1.0), (2.0, 30.0, 3.0)
-PREPROCESSING = Preprocessing(
-    THRESHOLD_MEV, None, 1000.0, ("y0", "energy", "x0"), MEAN, STD, (0.01,), (0.1, 0.0), ()
-)
 SAMPLES = ("reference", "generated", "independent")
+
+
+def preprocessing(inputs, mean=(0.0,), std=(1.0,)):
+    """Of cells in GeV."""
+    return Preprocessing(
+        readout_threshold_MeV=THRESHOLD_MEV,
+        power=None,
+        scale=1000.0,
+        inputs=inputs,
+        mean=mean,
+        std=std,
+        response=(0.01,),
+        response_spread=(0.1, 0.0),
+        mean_shower=(),
+        rare_hit_MeV=0.1,
+    )
+
+
+PREPROCESSING = preprocessing(("y0", "energy", "x0"), MEAN, STD)
 
 
 class ByHandSettings(Settings):
@@ -276,19 +292,18 @@ def test_discriminators_say_hundreds_of_GeV_in_their_unit_of_cell_energies(famil
     side = 8
     geometry = Geometry(name="box", layers=[{"shape": (side, side), "cell_size_mm": (5, 5), "repeat": side}])
     settings = model_settings({"family": family, "cell_unit_GeV": 0.01, "training": {"epochs": 1}})
-    preprocessing = Preprocessing(0.05, None, 1000.0, ("energy",), (0.0,), (1.0,), (0.02,), (0.1, 0.0), ())
-    gan = build(settings, geometry, preprocessing)
+    transforms = preprocessing(("energy",))
+    gan = build(settings, geometry, transforms)
     gan.discriminator = OneCell()
     showers = torch.rand(3, side**3)
     cell = (5 * side + 2) * side + 3
-    assert preprocessing.inputs[settings.reconstructed_inputs] == ("energy",)
+    assert transforms.inputs[settings.reconstructed_inputs] == ("energy",)
     torch.testing.assert_close(gan.reconstruct(showers), 100 * showers[:, [cell]] / 0.01)
 
 
 def test_the_regressor_of_the_conditional_wgan_is_in_its_checkpoint(tmp_path):
     geometry = Geometry(name="box", layers=[{"shape": (14, 14), "cell_size_mm": (10, 10)}])
     inputs = ("px", "pz")
-    preprocessing = Preprocessing(0.5, 0.0, 1.0, inputs, (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), ())
     regressor = RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1))
     settings = ConditionalWGANSettings(
         family="conditional_wgan", noise=8, channels=(16, 8, 4), regressor=regressor
@@ -298,7 +313,7 @@ def test_the_regressor_of_the_conditional_wgan_is_in_its_checkpoint(tmp_path):
     checkpoints.save(
         tmp_path / "regressor.pt", content | {"preprocessing": {}, "weights": trained.state_dict()}
     )
-    adopted, loaded = (build(settings, geometry, preprocessing) for _ in range(2))
+    adopted, loaded = (build(settings, geometry, preprocessing(inputs)) for _ in range(2))
     adopted.adopt(tmp_path / "regressor.pt")
     loaded.load_state_dict(adopted.state_dict())
     showers = torch.rand(5, 196)

@@ -5,7 +5,7 @@ with stage(snakemake.log[0]):
     from caloforge.evaluation import evaluate
 
     files = paths(snakemake.input, snakemake.output)
-    trainings = {"regressor": "regressor_history", "generator and critic": "history"}
+    trainings = {"regressor": "regressor_history", "model": "history"}
     evaluate(
         EvaluationSettings(**snakemake.params.settings),
         FigureSettings(**snakemake.params.figures),

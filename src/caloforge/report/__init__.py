@@ -141,7 +141,7 @@ _SAMPLE_KEYS = ("settings", "device", "threads", "batch_size", "ms_per_shower", 
 def _read_run(run: RunResult) -> dict[str, Any]:
     directory = run.run_directory
     train = _read_json(directory / "train.json", *_TRAINING_KEYS, *_GENERATOR_KEYS)
-    trainings = {"generator and critic": train}
+    trainings = {"model": train}
     if "regressor" in train["settings"]:
         trainings = {"regressor": _read_json(directory / "regressor.json", *_TRAINING_KEYS)} | trainings
     metrics = _read_json(directory / "metrics.json", "events", "observables")
