@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -21,6 +21,9 @@ _BLOCK_CELLS = 4_500_000
 _POWER_FIT_CELLS = 1_000_000
 _LEAST_LOG_SPREAD = 0.1
 """Standard deviation of ln(E) below which the response is a constant."""
+_RARE = 0.1
+"""Share of the showers below which a cell is rarely hit."""
+_LOGARITHM = re.compile(r"log\((\w+)\)")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class Preprocessing:
         Of each input over the training set; 0 and 1 where inputs are not standardised.
     response
         Coefficients c of the mean visible over incident energy, sum_k c_k ln(E / GeV)^k at incident energy E.
+    response_spread
+        a and b of the relative standard deviation of the visible energy, sqrt(a^2 / (E / GeV) + b^2).
+    mean_shower
+        Share of each cell in the visible energy of all showers of the training set, V numbers.
+    rare_hit_MeV
+        Mean energy above the threshold of the non-empty cells among those that less than a tenth of the
+        showers reach; 0 where there is none.
     """
 
     readout_threshold_MeV: float
@@ -58,6 +68,9 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     response: tuple[float, ...]
+    response_spread: tuple[float, float]
+    mean_shower: tuple[float, ...]
+    rare_hit_MeV: float
 
     def forward(self, showers: np.ndarray) -> np.ndarray:
         """Transform cell energies [MeV] of any shape, >= 0; float32 of the same shape, >= 0."""
@@ -79,6 +92,18 @@ class Preprocessing:
         """Network inputs of the showers in `batch`: float32, shape (n, inputs)."""
         values = _columns(self.inputs, batch)
         return ((values - self.mean) / self.std).astype(np.float32)
+
+    def input_values(self, network_inputs: np.ndarray, which: slice = slice(None)) -> np.ndarray:
+        """Undo shift and scale of network inputs: the values of their expressions, float64, shape (n, k).
+
+        Parameters
+        ----------
+        network_inputs
+            Shape (n, k).
+        which
+            Of `inputs`, k of them.
+        """
+        return network_inputs.astype(np.float64) * self.std[which] + self.mean[which]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, equal to what `load` reads from a file with the same content."""
@@ -102,6 +127,27 @@ class Preprocessing:
             raise CaloforgeError(f"{path}: not a preprocessing file: {error}") from None
 
 
+def describe_input(expression: str, units: Mapping[str, str]) -> tuple[str, str]:
+    """Text and unit of an input expression, such as `log(energy / GeV)` and `1`.
+
+    Parameters
+    ----------
+    expression
+        One of `Preprocessing.inputs`.
+    units
+        Condition name to unit.
+    """
+    units = {**units, "energy": "GeV"}
+    if argument := _LOGARITHM.fullmatch(expression):
+        unit = units[argument[1]]
+        return (expression if unit == "1" else f"log({argument[1]} / {unit})"), "1"
+    numerator, _, denominator = expression.partition("/")
+    if not denominator:
+        return expression, units[expression]
+    above, below = units[numerator], units[denominator]
+    return expression, "1" if above == below else f"{above} / {below}"
+
+
 def fit_preprocessing(
     settings: PreprocessingSettings, *, train: Path, readout_threshold_MeV: float, output: Path, record: Path
 ) -> None:
@@ -109,7 +155,10 @@ def fit_preprocessing(
 
     The response is a parabola in the logarithm of the incident energy, fitted by least squares to the visible
     over the incident energy of every shower with weights proportional to the energy, as the relative variance
-    of a sampling calorimeter falls with it; a constant where the energy hardly varies.
+    of a sampling calorimeter falls with it; a constant where the energy hardly varies. Its spread, a
+    stochastic and a constant term in quadrature as is usual for calorimeters (C. W. Fabjan and F. Gianotti,
+    Rev. Mod. Phys. 75 (2003) 1243), is fitted to the squares of the relative deviations of single showers,
+    with the same weights and both terms >= 0.
 
     The power, unless fixed, maximises the Box-Cox likelihood (scipy.stats.boxcox_llf) of up to a million
     non-empty cells from the start of the training set, between 0 and 1: a negative power would map every
@@ -130,15 +179,19 @@ def fit_preprocessing(
             power = _likely_power(ratio) if settings.power == "fit" else settings.power
             scale = float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2)))
         inputs = settings.inputs or tuple(file.units)
-        mean, std, response = _moments_and_response(file, inputs, readout_threshold_MeV)
+        moments = _moments(file, inputs, readout_threshold_MeV)
+        response = _response(moments.incident_GeV, moments.visible_GeV)
         preprocessing = Preprocessing(
             readout_threshold_MeV=readout_threshold_MeV,
             power=power,
             scale=scale,
             inputs=inputs,
-            mean=mean if settings.standardise else (0.0,) * len(inputs),
-            std=std if settings.standardise else (1.0,) * len(inputs),
+            mean=moments.mean if settings.standardise else (0.0,) * len(inputs),
+            std=moments.std if settings.standardise else (1.0,) * len(inputs),
             response=response,
+            response_spread=_response_spread(moments.incident_GeV, moments.visible_GeV, response),
+            mean_shower=moments.mean_shower,
+            rare_hit_MeV=moments.rare_hit_MeV,
         )
         write_json(output, preprocessing.as_dict())
 
@@ -151,10 +204,12 @@ def _non_empty_cells(file: ShowerFile, readout_threshold_MeV: float) -> np.ndarr
             break
     cells = np.concatenate(found)[:_POWER_FIT_CELLS].astype(np.float64)
     if not len(cells):
-        raise CaloforgeError(
-            f"{file.path}: no cell is above the readout threshold of {readout_threshold_MeV} MeV"
-        )
+        raise CaloforgeError(_no_cell(file, readout_threshold_MeV))
     return cells
+
+
+def _no_cell(file: ShowerFile, readout_threshold_MeV: float) -> str:
+    return f"{file.path}: no cell is above the readout threshold of {readout_threshold_MeV} MeV"
 
 
 def _likely_power(ratio: np.ndarray) -> float:
@@ -164,22 +219,31 @@ def _likely_power(ratio: np.ndarray) -> float:
     return round(float(fit.x), 4)
 
 
-def _moments_and_response(
-    file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: float
-) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each input, and the response, from one pass over the file."""
+class _Moments(NamedTuple):
+    """Of the inputs, the visible energy and the cells over the training set."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    incident_GeV: np.ndarray
+    visible_GeV: np.ndarray
+    mean_shower: tuple[float, ...]
+    rare_hit_MeV: float
+
+
+def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: float) -> _Moments:
+    """What one pass over the file gives; of every shower only its energies are kept."""
     total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
-    normal, moments = np.zeros((3, 3)), np.zeros(3)
+    cells_MeV, hits = np.zeros(file.geometry.n_cells), np.zeros(file.geometry.n_cells, np.int64)
+    incident_GeV, visible_GeV = [], []
     for block in _blocks(file):
         values = _columns(inputs, block)
         total += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
-        incident_MeV = block.incident_energies[:, 0].astype(np.float64)
-        visible_MeV = read_out(block.showers, readout_threshold_MeV).sum(axis=1, dtype=np.float64)
-        known = incident_MeV > 0
-        powers = np.vander(np.log(incident_MeV[known] / 1000), 3, increasing=True)
-        normal += (powers * incident_MeV[known, None]).T @ powers
-        moments += powers.T @ visible_MeV[known]
+        showers_MeV = read_out(block.showers, readout_threshold_MeV)
+        cells_MeV += showers_MeV.sum(axis=0, dtype=np.float64)
+        hits += np.count_nonzero(showers_MeV, axis=0)
+        incident_GeV.append(block.incident_energies[:, 0] / 1000)
+        visible_GeV.append(showers_MeV.sum(axis=1, dtype=np.float64) / 1000)
     mean = total / len(file)
     std = np.sqrt(np.maximum(squares / len(file) - mean**2, 0))
     for name, centre, spread in zip(inputs, mean, std, strict=True):
@@ -187,16 +251,44 @@ def _moments_and_response(
             raise CaloforgeError(
                 f"{file.path}: the input {name} is the same for every shower, expected it to vary"
             )
-    return tuple(map(float, mean)), tuple(map(float, std)), _parabola(normal, moments)
+    if not cells_MeV.any():
+        raise CaloforgeError(_no_cell(file, readout_threshold_MeV))
+    rare = (hits > 0) & (hits < _RARE * len(file))
+    excess_MeV = cells_MeV[rare].sum() - readout_threshold_MeV * hits[rare].sum()
+    return _Moments(
+        tuple(map(float, mean)),
+        tuple(map(float, std)),
+        np.concatenate(incident_GeV).astype(np.float64),
+        np.concatenate(visible_GeV),
+        tuple(float(f"{share:.4g}") for share in cells_MeV / cells_MeV.sum()),
+        float(excess_MeV / max(hits[rare].sum(), 1)),
+    )
 
 
-def _parabola(normal: np.ndarray, moments: np.ndarray) -> tuple[float, ...]:
-    """Coefficients of the response from its normal equations; see `fit_preprocessing`."""
-    log_mean = normal[0, 1] / normal[0, 0]
-    log_spread = np.sqrt(max(normal[1, 1] / normal[0, 0] - log_mean**2, 0))
-    if log_spread < _LEAST_LOG_SPREAD:
-        return (float(moments[0] / normal[0, 0]),)
-    return tuple(map(float, np.linalg.solve(normal, moments)))
+def _response(incident_GeV: np.ndarray, visible_GeV: np.ndarray) -> tuple[float, ...]:
+    """Coefficients of the response; see `fit_preprocessing`."""
+    known = incident_GeV > 0
+    incident_GeV, visible_GeV = incident_GeV[known], visible_GeV[known]
+    logarithm = np.log(incident_GeV)
+    mean = np.average(logarithm, weights=incident_GeV)
+    spread = np.sqrt(np.average((logarithm - mean) ** 2, weights=incident_GeV))
+    powers = np.vander(logarithm, 3 if spread > _LEAST_LOG_SPREAD else 1, increasing=True)
+    weights = np.sqrt(incident_GeV)
+    fit, *_ = np.linalg.lstsq(powers * weights[:, None], visible_GeV / incident_GeV * weights)
+    return tuple(map(float, fit))
+
+
+def _response_spread(
+    incident_GeV: np.ndarray, visible_GeV: np.ndarray, response: tuple[float, ...]
+) -> tuple[float, float]:
+    """Stochastic and constant term; see `fit_preprocessing`."""
+    known = incident_GeV > 0
+    incident_GeV, visible_GeV = incident_GeV[known], visible_GeV[known]
+    mean_GeV = incident_GeV * np.polynomial.polynomial.polyval(np.log(incident_GeV), response)
+    deviation = visible_GeV / mean_GeV - 1
+    terms = np.stack([1 / incident_GeV, np.ones_like(incident_GeV)], axis=1)
+    squares, _ = optimize.nnls(terms * incident_GeV[:, None], deviation**2 * incident_GeV)
+    return tuple(map(float, np.sqrt(squares)))
 
 
 def _blocks(file: ShowerFile) -> Iterator[Showers]:
@@ -211,7 +303,7 @@ def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:
 def _evaluate(expression: str, batch: Showers) -> np.ndarray:
     """An input expression for every shower of `batch`: float64, shape (n,)."""
     values: Mapping[str, np.ndarray] = {**batch.conditions, "energy": batch.incident_energies[:, 0] / 1000}
-    if argument := re.fullmatch(r"log\((\w+)\)", expression):
+    if argument := _LOGARITHM.fullmatch(expression):
         return np.log(values[argument[1]].astype(np.float64))
     numerator, _, denominator = expression.partition("/")
     value = values[numerator].astype(np.float64)

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from caloforge import checkpoint as checkpoints
 from caloforge.atomic import atomic_path
 from caloforge.config.stages import GridSettings, SamplingSettings, TraversalSettings, attributes
+from caloforge.cost import count_flop
 from caloforge.devices import choose_device, device_name
 from caloforge.errors import CaloforgeError
-from caloforge.models.family import Family, build
+from caloforge.models.family import Family
 from caloforge.preprocessing import Preprocessing
 from caloforge.progress import Progress
 from caloforge.provenance import recorded
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
+from caloforge.trained import load_model
 
 
 def sample(
@@ -39,6 +40,9 @@ def sample(
 
     The noise of a portion of `settings.batch_size` showers depends on the seed and the number of the portion
     alone.
+
+    The record says how long a shower takes and how much arithmetic it is (see `count_flop`), counted in a
+    portion that is generated beforehand and thrown away, so that the clock runs on warm networks.
 
     Parameters
     ----------
@@ -87,7 +91,8 @@ def sample(
             portions, total = _portions(requested, traversals.repeats, settings.batch_size), len(requested)
         else:
             portions, total = enumerate(reference.blocks(settings.batch_size)), len(reference)
-        generation_s = 0.0
+        first, generation_s = reference.read(0, settings.batch_size), 0.0
+        flop = count_flop(lambda: generate(network, transforms, first, seed, device))
         with (
             atomic_path(output) as partial,
             ShowerWriter(partial, reference.geometry, reference.units) as writer,
@@ -106,6 +111,7 @@ def sample(
             "showers": total,
             "generation_s": generation_s,
             "ms_per_shower": 1000 * generation_s / total,
+            "flop_per_shower": flop / len(first),
         }
 
 
@@ -118,27 +124,6 @@ def generate(
     with torch.inference_mode():
         transformed = network.generate(inputs, rng).float().cpu().numpy()
     return preprocessing.inverse(transformed)
-
-
-def load_model(model: Any, reference: ShowerFile, preprocessing: Preprocessing, checkpoint: Path) -> Family:
-    """The trained model, ready to generate showers like those of `reference`.
-
-    Raises
-    ------
-    CaloforgeError
-        If the checkpoint was made with other settings, another geometry or another preprocessing.
-    """
-    content = checkpoints.load(checkpoint, model.family)
-    checkpoints.require(
-        checkpoint,
-        content,
-        settings=model.model_dump(mode="json"),
-        geometry=reference.geometry.model_dump(mode="json"),
-        preprocessing=preprocessing.as_dict(),
-    )
-    network = build(model, reference.geometry, preprocessing)
-    network.load_state_dict(content["weights"])
-    return network.eval()
 
 
 def _portions(requested: Showers, step: int, batch_size: int) -> Iterator[tuple[int, Showers]]:

@@ -25,7 +25,8 @@ CLASSES = {"particles": (11, 22), "preprocessing": {"inputs": ("energy", "pdg")}
 
 
 def preprocessing(inputs=("energy",), response=RESPONSE):
-    return Preprocessing(0.05, None, 1000.0, inputs, (0.0,) * len(inputs), (1.0,) * len(inputs), response)
+    n = len(inputs)
+    return Preprocessing(0.05, None, 1000.0, inputs, (0.0,) * n, (1.0,) * n, response, (0.1, 0.0), (), 0.0)
 
 
 def geometry(shapes=SHAPES, kind="cartesian"):

@@ -43,7 +43,7 @@ CONDITIONS = {"x0": "mm", "py": "GeV", "pz": "GeV"}
 
 
 def preprocessing(response=RESPONSE) -> Preprocessing:
-    return Preprocessing(0.3, None, 1000.0, INPUTS, MEAN, STD, response)
+    return Preprocessing(0.3, None, 1000.0, INPUTS, MEAN, STD, response, (0.1, 0.0), (), 0.0)
 
 
 def plain(**settings):

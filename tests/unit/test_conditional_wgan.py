@@ -15,7 +15,9 @@ from caloforge.models.family import build
 from caloforge.preprocessing import Preprocessing
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (14, 14), "cell_size_mm": (10, 10)}])
-PREPROCESSING = Preprocessing(0.5, 0.0, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,))
+PREPROCESSING = Preprocessing(
+    0.5, 0.0, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), (), 0.0
+)
 REGRESSOR = RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1))
 
 

@@ -98,7 +98,7 @@ def write_inputs(tmp_path):
         "reference_showers": tmp_path / "test.h5",
         "independent_showers": tmp_path / "train.h5",
         "validation_showers": tmp_path / "val.h5",
-        "histories": {"generator and critic": tmp_path / "history.csv"},
+        "histories": {"model": tmp_path / "history.csv"},
         "metrics": tmp_path / "out/metrics.json",
         "figure_directory": tmp_path / "out/figures",
         "record": tmp_path / "out/evaluate.json",
@@ -279,11 +279,11 @@ def test_displayed_showers_spread_over_the_energies():
             "train.h5: its events are not those of ",
         ),
         (
-            lambda paths: paths["histories"]["generator and critic"].write_text("epoch,step\n1,2\n"),
+            lambda paths: paths["histories"]["model"].write_text("epoch,step\n1,2\n"),
             "history.csv: no column validation",
         ),
         (
-            lambda paths: paths["histories"]["generator and critic"].write_text("epoch,validation\n1,high\n"),
+            lambda paths: paths["histories"]["model"].write_text("epoch,validation\n1,high\n"),
             "history.csv: not a training history: could not convert string to float: 'high'",
         ),
     ],

@@ -14,8 +14,9 @@ from scipy import stats
 
 from caloforge.config.stages import FigureSettings
 from caloforge.figures.comparison import Estimates, distribution, profile
-from caloforge.figures.energy import mean_response, relative_spread, resolution, response
+from caloforge.figures.energy import relative_spread, resolution, response
 from caloforge.figures.layers import energy_norm, maps, stack
+from caloforge.figures.ranges import mean_in_ranges
 from caloforge.figures.showers import average_image, matched_showers
 from caloforge.figures.style import axis_label, figure_style, save_figure
 from caloforge.figures.training import losses, validation
@@ -120,7 +121,7 @@ def test_response_per_energy_range_against_scipy():
     ratio = RNG.normal(0.2, 0.02, 4000)
     ratio[::17] = np.nan
     edges = (5, 20, 80)
-    found = mean_response(energy, ratio, edges)
+    found = mean_in_ranges(energy, ratio, edges)
     inside = [ratio[(energy >= a) & (energy < b)] for a, b in ((5, 20), (20, 80))]
     np.testing.assert_allclose(found.value, [np.nanmean(values) for values in inside])
     np.testing.assert_allclose(found.error, [stats.sem(values, nan_policy="omit") for values in inside])
@@ -140,7 +141,7 @@ def test_relative_spread_and_its_error_for_gaussian_and_uniform_samples():
 
 def test_energy_ranges_with_too_few_showers_are_left_out():
     energy, ratio = np.array([1.5, 1.6, 1.7, 2.5]), np.array([0.1, 0.2, 0.3, 0.2])
-    assert np.isnan(mean_response(energy, ratio, (1, 2, 3)).value).tolist() == [False, True]
+    assert np.isnan(mean_in_ranges(energy, ratio, (1, 2, 3)).value).tolist() == [False, True]
     assert np.isnan(relative_spread(energy, ratio, (1, 2, 3)).value).all()
     for figure in (response, resolution):
         assert (

@@ -1,9 +1,11 @@
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from caloforge import checkpoint
@@ -13,9 +15,11 @@ from caloforge.geometry import Geometry
 from caloforge.models.family import build
 from caloforge.models.gan3d.family import percent_error
 from caloforge.models.gan3d.networks import Verdict, images_of
+from caloforge.models.gan3d.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
-from caloforge.sampling import generate, load_model
+from caloforge.sampling import generate
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
+from caloforge.trained import load_model
 from caloforge.training.validation import ShowerValidation
 
 SIDE = 8
@@ -24,8 +28,21 @@ RESPONSE = (0.02, -0.003, 0.0005)
 FAMILIES = ["gan3d_conv3d", "gan3d_conv2d"]
 
 
-def preprocessing(inputs=("energy",), response=RESPONSE):
-    return Preprocessing(0.05, None, 1000.0, inputs, (0.0,) * len(inputs), (1.0,) * len(inputs), response)
+def preprocessing(inputs=("energy",), response=RESPONSE, **changes):
+    cells = np.arange(1, SIDE**3 + 1)
+    fitted = Preprocessing(
+        readout_threshold_MeV=0.05,
+        power=None,
+        scale=1000.0,
+        inputs=inputs,
+        mean=(0.0,) * len(inputs),
+        std=(1.0,) * len(inputs),
+        response=response,
+        response_spread=(0.2, 0.01),
+        mean_shower=tuple((cells / cells.sum()).tolist()),
+        rare_hit_MeV=0.2,
+    )
+    return replace(fitted, **changes)
 
 
 def model(family="gan3d_conv3d", *, inputs=("energy",), response=RESPONSE, **settings):
@@ -324,6 +341,123 @@ def test_networks_see_cells_in_their_unit():
     torch.testing.assert_close(
         visible_GeV, gan.generator.factor.detach() * gan.mean_visible_GeV(energy_GeV[:, 0])
     )
+
+
+# Shares of the visible energy
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shares_of_the_visible_energy_cell_by_cell(family):
+    """Without threshold and rare hits, so that a cell reads its share."""
+    gan = build(
+        plain(family, cells="shares", cell_unit_GeV=0.01),
+        GEOMETRY,
+        preprocessing(readout_threshold_MeV=1e-12, rare_hit_MeV=0.0),
+    ).eval()
+    output = torch.linspace(-1.5, 2, SIDE**3).reshape(1, SIDE, SIDE, SIDE)
+    latents = []
+
+    def generator(latent, _classes, *, output_relu):
+        assert not output_relu
+        latents.append(latent)
+        return output.expand(len(latent), -1, -1, -1)
+
+    gan.generator.forward = generator
+    energies_GeV = [3.0, 400.0]
+    made = gan.generate(torch.tensor(energies_GeV)[:, None], rng(7)).numpy()
+    noise = torch.randn(2, 16, generator=rng(7))
+    torch.testing.assert_close(latents[0][:, 0], torch.tensor([math.log(0.03), math.log(4)]))
+    torch.testing.assert_close(latents[0][:, 1:], noise[:, 1:])
+    of_cells = output[0].permute(2, 0, 1).flatten().tolist()
+    for energy_GeV, n, cells_GeV in zip(energies_GeV, noise[:, 0].tolist(), made, strict=True):
+        logarithm = math.log(energy_GeV)
+        mean_GeV = energy_GeV * sum(c * logarithm**power for power, c in enumerate(RESPONSE))
+        visible_GeV = mean_GeV * (1 + n * math.sqrt(0.2**2 / energy_GeV + 0.01**2))
+        weights = [
+            share * max(0, 1 + g) for share, g in zip(preprocessing().mean_shower, of_cells, strict=True)
+        ]
+        expected = [visible_GeV * weight / sum(weights) for weight in weights]
+        assert expected.count(0) > SIDE**3 / 8
+        np.testing.assert_allclose(cells_GeV, expected, rtol=2e-4, atol=1e-12)
+
+
+def test_rare_hits_keep_the_mean_and_have_an_exponential_excess():
+    """Of one shower read 4,000 times: 1.5 GeV in two cells, 0.1 MeV on average in every other one."""
+    n_cells, n = SIDE**3, 4000
+    mean_MeV = np.full(n_cells, 0.1)
+    mean_MeV[:2] = 750
+    shares = VisibleShares(
+        (SIDE, SIDE, SIDE),
+        preprocessing(mean_shower=tuple(mean_MeV / mean_MeV.sum()), response_spread=(0.0, 0.0)),
+    )
+    visible_GeV = torch.full((n,), mean_MeV.sum() / 1000)
+    output = torch.zeros(n, SIDE, SIDE, SIDE)
+    images_GeV = shares.images_GeV(output, torch.zeros(n, 4), visible_GeV, visible_GeV, rng(2))
+    cells_MeV = 1000 * images_GeV.permute(0, 3, 1, 2).flatten(1).numpy()
+    np.testing.assert_allclose(cells_MeV.sum(axis=1), mean_MeV.sum(), rtol=1e-5)
+    np.testing.assert_allclose(cells_MeV[:, :2], 750, rtol=0.02)
+    rare = cells_MeV[:, 2:]
+    p = 0.1 / 0.25
+    assert (rare > 0).mean() == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / rare.size))
+    assert rare.mean() == pytest.approx(0.1, rel=0.01)
+    hits = rare[rare > 0][:20_000]
+    assert stats.kstest(hits - 0.05, "expon", args=(0, 0.2)).statistic < 0.02
+    assert np.abs(np.corrcoef(rare[:, :20], rowvar=False) - np.eye(20)).max() < 5 / math.sqrt(n)
+
+
+def test_gradients_pass_hits_as_if_cells_read_their_mean():
+    shares = VisibleShares((SIDE, SIDE, SIDE), preprocessing())
+    generator = torch.Generator().manual_seed(3)
+    output = torch.randn(2, SIDE, SIDE, SIDE, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(2, SIDE, SIDE, SIDE, generator=generator, dtype=torch.float64)
+    energy_GeV, visible_GeV = torch.tensor([0.5, 100.0]), torch.tensor([0.01, 2.0])
+    noise = torch.zeros(2, 4)
+    images_GeV = shares.double().images_GeV(output, noise, visible_GeV, energy_GeV, rng())
+    (found,) = torch.autograd.grad((images_GeV * weights).sum(), output)
+    mean = shares.mean_shower * (1 + output).relu()
+    mean_GeV = visible_GeV[:, None, None, None] * mean / mean.sum(dim=(1, 2, 3), keepdim=True)
+    (expected,) = torch.autograd.grad((mean_GeV * weights).sum(), output)
+    torch.testing.assert_close(found, expected)
+    assert ((images_GeV > 0) != (mean_GeV > 0)).any()
+
+
+def test_a_generator_without_any_cell_makes_empty_showers_with_finite_gradients():
+    gan = model(cells="shares")
+    weight = nn.Parameter(torch.tensor(-2.0))
+    gan.generator.forward = lambda latent, _classes, output_relu: weight.expand(len(latent), *gan.shape)
+    made = gan.generate(torch.tensor([[300.0]]), rng())
+    made.sum().backward()
+    assert (made == 0).all()
+    assert torch.isfinite(weight.grad)
+
+
+def test_training_with_shares_has_no_free_output():
+    cells, energy_GeV = showers(4)
+    gan = model(
+        cells="shares", free_output_steps=5, free_output_energies_GeV=(1000, 1100), cell_unit_GeV=0.01
+    )
+    before = copy.deepcopy(gan.generator.state_dict())
+    losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
+    assert losses["generator_total"] < 10
+    assert any(not torch.equal(before[name], new) for name, new in gan.generator.state_dict().items())
+
+
+def test_the_discriminator_sees_powers_and_sums_energies():
+    cells, energy_GeV = showers(4)
+    gan = model(discriminator_power=0.5, cell_unit_GeV=0.01)
+    gan.discriminator, gan.generator = Says(), Makes(100 * gan.mean_visible_GeV(energy_GeV[:, 0]))
+    losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
+    assert losses["generator_total"].item() == pytest.approx(0, abs=1e-3)
+    images = 100 * cells.reshape(4, SIDE, SIDE, SIDE).permute(0, 2, 3, 1)
+    torch.testing.assert_close(gan.discriminator.seen[0][:4], (images + 0.1).sqrt() - math.sqrt(0.1))
+
+
+def test_momentum_of_the_running_statistics_is_a_setting():
+    layers = [
+        layer for layer in model(normalisation_momentum=0.1).modules() if hasattr(layer, "running_mean")
+    ]
+    assert len(layers) > 4
+    assert {layer.momentum for layer in layers} == {0.1}
 
 
 # Particles

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from caloforge.models.dropout import Dropout
 from caloforge.models.gan3d.networks import centre, conditioned_latent, images_of, showers_of
 from caloforge.models.gan3d_conv2d import networks as conv2d
 from caloforge.models.gan3d_conv3d import networks as conv3d
@@ -107,11 +108,35 @@ def test_activations_normalisation_and_dropout_are_those_of_keras(network):
     assert {layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)} == {0.3}
     normalisations = [layer for layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     assert {(layer.momentum, layer.eps) for layer in normalisations} == {(0.01, 1e-3)}
-    dropouts = {layer.p for layer in layers if isinstance(layer, nn.Dropout)}
+    dropouts = {layer.p for layer in layers if isinstance(layer, Dropout)}
     assert dropouts == (set() if network is conv3d.Generator else {0.2})
 
 
 # Layers
+
+
+def test_dropout_drops_a_share_and_keeps_the_mean():
+    torch.manual_seed(1)
+    x = torch.ones(50, 4, 10, 10, 10).contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_()
+    y = Dropout(0.2)(x)
+    sigma = np.sqrt(0.2 * 0.8 / x.numel())
+    assert (y == 0).float().mean().item() == pytest.approx(0.2, abs=5 * sigma)
+    torch.testing.assert_close(y[y > 0], torch.full_like(y[y > 0], 1.25), rtol=1e-4, atol=0)
+    dropped = (y == 0).double()
+    for axis in (0, 1, 2, 3, 4):
+        shifted = (dropped * dropped.roll(1, axis)).mean().item()
+        assert shifted == pytest.approx(0.04, abs=5 * np.sqrt(0.04 / x.numel()))
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+
+
+def test_dropout_repeats_with_the_seed_and_is_off_in_evaluation():
+    x = torch.randn(3, 7)[:, 1:6]
+    made = [(torch.manual_seed(seed), Dropout(0.5)(x))[1] for seed in (1, 1, 2)]
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+    assert torch.equal(Dropout(0.5).eval()(x), x)
 
 
 def correlation(image: np.ndarray, kernel: np.ndarray, before: list[int], after: list[int]) -> np.ndarray:

@@ -8,14 +8,14 @@ from scipy import stats
 from caloforge.config.stages import PreprocessingSettings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
-from caloforge.preprocessing import Preprocessing, fit_preprocessing
+from caloforge.preprocessing import Preprocessing, describe_input, fit_preprocessing
 from caloforge.showers import Showers, ShowerWriter
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (4, 5), "cell_size_mm": (10, 10)}])
 
 
 def preprocessing(power: float, scale: float = 2.0) -> Preprocessing:
-    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,), (0.2,))
+    return Preprocessing(0.5, power, scale, ("energy",), (0.0,), (1.0,), (0.2,), (0.1, 0.0), (), 0.0)
 
 
 def showers(n: int, rng: np.random.Generator) -> Showers:
@@ -93,6 +93,34 @@ def test_inputs_are_standardised_expressions_of_the_conditions(tmp_path):
     np.testing.assert_allclose(fitted.network_inputs(batch), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_network_inputs_are_undone_to_the_values_of_their_expressions(tmp_path):
+    batch = showers(300, np.random.default_rng(2))
+    transform = fit(tmp_path, batch, inputs=["log(energy)", "px/pz", "pz"])
+    px, pz = batch.conditions["px"], batch.conditions["pz"]
+    expected = np.stack([np.log(batch.incident_energies[:, 0] / 1000), px / pz, pz], axis=1)
+    inputs = transform.network_inputs(batch)
+    np.testing.assert_allclose(transform.input_values(inputs), expected, rtol=1e-5, atol=1e-6)
+    part = slice(1, 3)
+    np.testing.assert_allclose(
+        transform.input_values(inputs[:, part], part), expected[:, part], rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("energy", ("energy", "GeV")),
+        ("x0", ("x0", "mm")),
+        ("log(energy)", ("log(energy / GeV)", "1")),
+        ("log(pdg)", ("log(pdg)", "1")),
+        ("px/pz", ("px/pz", "1")),
+        ("px/x0", ("px/x0", "GeV / mm")),
+    ],
+)
+def test_inputs_are_described_with_their_units(expression, expected):
+    assert describe_input(expression, {"px": "GeV", "pz": "GeV", "x0": "mm", "pdg": "1"}) == expected
+
+
 def test_without_inputs_every_condition_is_one(tmp_path):
     assert fit(tmp_path, showers(50, np.random.default_rng(3)), power=0).inputs == ("px", "pz")
 
@@ -162,3 +190,48 @@ def test_the_response_is_a_constant_where_the_energy_does_not_vary(tmp_path):
     (fraction,) = fit(tmp_path, fixed).response
     read = np.where(batch.showers > 0.5, batch.showers, 0)
     assert fraction == pytest.approx(read.sum() / (200 * 5000), rel=1e-5)
+
+
+def test_the_spread_of_the_response_has_a_stochastic_and_a_constant_term(tmp_path):
+    """Closed form: 20 % / sqrt(E) and 1 % in quadrature, with the statistical error of 20,000 showers."""
+    rng = np.random.default_rng(6)
+    energy_GeV = rng.uniform(2, 500, 20_000)
+    spread = np.sqrt(0.2**2 / energy_GeV + 0.01**2)
+    cells = np.zeros((20_000, 20), np.float32)
+    cells[:, 3] = 1000 * energy_GeV * 0.02 * (1 + spread * rng.normal(size=20_000))
+    conditions = {"px": rng.normal(size=20_000), "pz": rng.normal(size=20_000)}
+    batch = Showers(cells, (1000 * energy_GeV[:, None]).astype(np.float32), conditions, np.arange(20_000))
+    stochastic, constant = fit(tmp_path, batch).response_spread
+    assert stochastic == pytest.approx(0.2, rel=0.05)
+    assert constant == pytest.approx(0.01, rel=0.05)
+
+
+def test_the_mean_shower_is_the_share_of_each_cell_after_the_threshold(tmp_path):
+    batch = showers(300, np.random.default_rng(7))
+    total_MeV = np.zeros(20)
+    for shower in batch.showers:
+        for cell, energy_MeV in enumerate(shower):
+            total_MeV[cell] += energy_MeV if energy_MeV > 0.5 else 0
+    mean_shower = fit(tmp_path, batch).mean_shower
+    np.testing.assert_allclose(mean_shower, total_MeV / total_MeV.sum(), rtol=6e-4)
+
+
+def test_rare_hits_are_those_of_cells_that_few_showers_reach(tmp_path):
+    """Two of 20 cells are hit in 5 % and 9 % of the showers, a third in just 10 %, all others always."""
+    batch = showers(100, np.random.default_rng(9))
+    batch.showers[:] = 10
+    batch.showers[:, :3] = 0.3
+    batch.showers[:5, 0], batch.showers[:9, 1], batch.showers[:10, 2] = 0.7, 2.5, 100
+    rare_hit_MeV = fit(tmp_path, batch).rare_hit_MeV
+    assert rare_hit_MeV == pytest.approx((5 * 0.2 + 9 * 2.0) / 14)
+    batch.showers[:] = 10
+    assert fit(tmp_path, batch, energies="linear").rare_hit_MeV == 0
+
+
+def test_showers_without_energy_are_refused(tmp_path):
+    batch = showers(30, np.random.default_rng(8))
+    batch.showers[:] = 0.4
+    with pytest.raises(
+        CaloforgeError, match=r"train\.h5: no cell is above the readout threshold of 0\.5 MeV"
+    ):
+        fit(tmp_path, batch, energies="linear")

@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -46,7 +47,7 @@ OBSERVABLES = {
     },
 }
 MADE_BY = {
-    "settings": {"epochs": 30, "note": EVIL},
+    "settings": {"family": "conditional_wgan", "epochs": 30, "note": EVIL},
     "seed": 1,
     "code": {"caloforge": "0.1.0", "commit": "0123456789abcdef", "modified": True},
     "libraries": {"numpy": "2.4.0"},
@@ -55,20 +56,30 @@ MADE_BY = {
 }
 TRAINING = MADE_BY | {
     "device": "cpu",
+    "threads": 2,
     "precision": "float32",
     "epochs": 30,
     "best_epoch": 25,
     "keep": "best",
-    "parameters": {"generator": 1234567},
+    "parameters": {"generator": 1234567, "critic": 7654},
+    "dense_parameters": {"generator": 4321, "critic": 65},
+    "training_s": 195.0,
     "seconds_per_epoch": 6.5,
+    "peak_memory_MB": 812.25,
+    "peak_gpu_memory_MB": None,
+}
+REGRESSOR = TRAINING | {
+    "parameters": {"regressor": 2345},
+    "dense_parameters": {"regressor": 345},
+    "training_s": 60.5,
+    "peak_memory_MB": 900.0,
 }
 SAMPLE = MADE_BY | {
     "device": "cpu",
     "threads": 2,
     "batch_size": 256,
-    "showers": 200,
-    "generation_s": 0.1,
     "ms_per_shower": 0.5,
+    "flop_per_shower": 62400000.0,
 }
 INGEST = MADE_BY | {
     "dataset": "ecal",
@@ -125,7 +136,7 @@ def make_run(tmp_path):
         run = tmp_path / f"seed{seed}"
         write_figures(run / "figures")
         contents = {
-            "regressor.json": TRAINING,
+            "regressor.json": REGRESSOR,
             "train.json": TRAINING | {"settings": MADE_BY["settings"] | {"regressor": {}}},
             "sample.json": SAMPLE,
             "evaluate.json": MADE_BY,
@@ -160,13 +171,14 @@ def rendered(tmp_path, make_run, make_dataset):
     """Render runs; the page, parsed, and the table."""
 
     def run(*results, **datasets):
-        output, summary = tmp_path / "report/index.html", tmp_path / "report/summary.csv"
+        output, summary, cost = (tmp_path / "report" / name for name in ("index.html", "s.csv", "c.csv"))
         render(
             results or [make_run()],
             datasets=datasets or {"ecal": make_dataset()},
             title="Report " + EVIL,
             output=output,
             summary=summary,
+            cost=cost,
         )
         return Page(output.read_text()), summary.read_bytes().decode()
 
@@ -293,12 +305,89 @@ def test_numbers_of_whole_samples_have_a_table_and_rows_of_their_own(rendered, m
     ]
 
 
-def test_overview_shows_mean_separation_and_speed_up(rendered, make_run):
-    """Mean of 0.03 and 0.09; of 0.0261, 0.01 and 0.02; 0.25 s over 0.5 ms."""
+def test_overview_shows_mean_separation(rendered, make_run):
+    """Mean of 0.03 and 0.09; of 0.0261, 0.01 and 0.02."""
     page, _ = rendered(make_run(1), make_run(2, label=""))
-    assert page.row("ecal / cwgan / seed 1")[1:6] == ["0.060", "0.019", "0.50 ms", "0.25 s", "× 500"]
-    assert page.row("ecal / cwgan / seed 2")[6] == ""
-    assert "Geant4 took 0.25 s of CPU time per event" in page.text
+    assert page.row("ecal / cwgan / seed 1")[1:] == ["0.060", "0.019", EVIL]
+    assert page.row("ecal / cwgan / seed 2")[3] == ""
+
+
+def test_costs_stand_beside_those_of_geant4(rendered, make_run):
+    """All parameters: 1,234,567 + 7,654; speed-up: 0.25 s over 0.5 ms; training: 195 s + 60.5 s."""
+    page, _ = rendered(make_run(1), make_run(2, label=""))
+    assert page.row("cwgan / seed 1") == [
+        "cwgan / seed 1conditional_wgan" + EVIL,
+        "0.500",
+        "× 500",
+        "62.4",
+        "cpu2 threadsbatches of 256",
+        "1,234,567",
+        "4,321",
+        "1,242,221",
+        "6.5 s",
+        "4 min 16 s",
+        "900 MB",
+        "cpu2 threads",
+    ]
+    assert page.row("Geant4") == ["Geant4", "250", "–", "–", "CPU time", *7 * "–"]
+    assert "Training, 700 showers per epoch" in page.text
+    assert [row[0] for row in page.rows if row].count("Geant4") == 1
+    assert page.text.index("Mean separation") < page.text.index("Geant4") < page.text.index("Data set ecal")
+
+
+def test_cost_table_has_a_row_per_run_and_one_for_geant4(rendered, make_run, make_dataset, tmp_path):
+    """Geant4 closes the rows of a data set that states its CPU time; the other data set does not."""
+    on_gpu = {"device": "GPU", "peak_gpu_memory_MB": 1234.5, "peak_memory_MB": 1000.0}
+    first, second = make_run(1), make_run(2, label="")
+    (second.run_directory / "train.json").write_text(json.dumps(TRAINING | on_gpu))
+    jets = make_dataset("jets", PAIRS)
+    other = replace(make_run(3), dataset="jets")
+    page, _ = rendered(first, other, second, ecal=make_dataset(), jets=jets)
+    text = (tmp_path / "report/c.csv").read_bytes().decode()
+    assert text.endswith("\r\n")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [(row["dataset"], row["model"], row["seed"]) for row in rows] == [
+        ("ecal", "cwgan", "1"),
+        ("ecal", "cwgan", "2"),
+        ("ecal", "Geant4", ""),
+        ("jets", "cwgan", "3"),
+    ]
+    assert rows[0] == {
+        "dataset": "ecal",
+        "model": "cwgan",
+        "seed": "1",
+        "label": EVIL,
+        "family": "conditional_wgan",
+        "generator_parameters": "1234567",
+        "generator_dense_parameters": "4321",
+        "all_parameters": "1242221",
+        "MFLOP_per_shower": "62.4",
+        "ms_per_shower": "0.5",
+        "clock": "wall",
+        "speed_up": "500.0",
+        "generation_device": "cpu",
+        "generation_threads": "2",
+        "batch_size": "256",
+        "training_showers": "700",
+        "epochs": "30",
+        "training_s_per_epoch": "6.5",
+        "training_s": "255.5",
+        "training_device": "cpu",
+        "training_threads": "2",
+        "peak_memory_MB": "900.0",
+        "peak_gpu_memory_MB": "",
+    }
+    assert [rows[1][key] for key in ("training_s", "training_device", "peak_memory_MB")] == [
+        "195.0",
+        "GPU",
+        "1000.0",
+    ]
+    assert rows[1]["peak_gpu_memory_MB"] == "1234.5"
+    assert "1,000 MBGPU: 1,230 MB" in page.row("cwgan / seed 2")[10]
+    geant4 = {"dataset": "ecal", "model": "Geant4", "ms_per_shower": "250.0", "clock": "CPU"}
+    assert {key: value for key, value in rows[2].items() if value} == geant4
+    assert rows[3]["speed_up"] == ""
+    assert page.text.count("The source files do not state the CPU time of Geant4.") == 1
 
 
 def test_data_set_and_training_are_described(rendered):
@@ -311,7 +400,8 @@ def test_data_set_and_training_are_described(rendered):
         "11.4.1",
         "30 epochs on cpu in float32",
         "epoch 25",
-        "1,234,567 parameters in generator",
+        "epoch 25 (keep: best); 7,654 parameters in critic.",
+        "epoch 25 (keep: best); 2,345 parameters in regressor.",
         "3 min 20 s wall time, 6 min 30 s CPU time",
         "commit 0123456789ab with uncommitted changes",
         '"epochs": 30',
@@ -323,7 +413,7 @@ def test_sources_without_metadata_have_no_speed_up_and_say_nothing_of_geant4(ren
     unknown = dict.fromkeys(("seed", "geant4", "physics", "geant4_cpu_s_per_event")) | {"metadata": False}
     files = [INGEST["files"][0] | unknown]
     page, _ = rendered(ecal=make_dataset(files=files, geant4_cpu_s_per_event=None))
-    assert page.row("ecal / cwgan / seed 1")[4:6] == ["–", "–"]
+    assert page.row("cwgan / seed 1")[2] == "–"
     assert "The source files do not state the CPU time of Geant4." in page.text
     assert page.row("a.root") == ["a.root", "1,000", "abababababab…"]
     section = page.text[page.text.index("Data set ecal") : page.text.index("What was run")]
@@ -413,7 +503,8 @@ def test_a_run_without_regressor_has_one_training(rendered, make_run):
     run = make_run()
     (run.run_directory / "train.json").write_text(json.dumps(TRAINING))
     page, _ = rendered(run)
-    assert page.text.count("parameters in generator") == 1
+    assert page.text.count("Training of the") == 2
+    assert page.row("cwgan / seed 1")[9] == "3 min 15 s"
 
 
 def test_a_missing_record_of_a_regressor_is_refused(rendered, make_run):
@@ -482,6 +573,13 @@ def test_records_without_a_needed_key_or_that_are_no_json_are_named(rendered, ma
     (run.run_directory / "sample.json").write_text("{}")
     with pytest.raises(CaloforgeError, match=r"sample\.json: no key settings, device"):
         rendered(run)
+    (run.run_directory / "sample.json").write_text(json.dumps(SAMPLE))
+    without = {key: value for key, value in TRAINING.items() if key != "peak_memory_MB"}
+    (run.run_directory / "train.json").write_text(json.dumps(without | {"dense_parameters": {}}))
+    keys = r"train\.json: no key peak_memory_MB, dense_parameters\.generator, the report needs it$"
+    with pytest.raises(CaloforgeError, match=keys):
+        rendered(run)
+    (run.run_directory / "train.json").write_text(json.dumps(TRAINING))
     (run.run_directory / "sample.json").write_text("{")
     with pytest.raises(CaloforgeError, match=r"sample\.json: not JSON"):
         rendered(run)

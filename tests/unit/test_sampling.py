@@ -22,7 +22,9 @@ MODEL = ConditionalWGANSettings(
     channels=(16, 8, 4),
     regressor=RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1)),
 )
-PREPROCESSING = Preprocessing(0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0), (0.2,))
+PREPROCESSING = Preprocessing(
+    0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), ()
+)
 
 
 @pytest.fixture
@@ -143,7 +145,11 @@ def test_an_incomplete_grid_is_refused(trained):
             r"checkpoint of another model: geometry\.name is 'other', expected 'box'",
         ),
         (
-            {"preprocessing": Preprocessing(0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,))},
+            {
+                "preprocessing": Preprocessing(
+                    0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), ()
+                )
+            },
             r"checkpoint of another model: preprocessing\.inputs",
         ),
     ],

@@ -384,7 +384,7 @@ class Replay(torch.nn.Module):
         return part
 
 
-PREPROCESSING = Preprocessing(0.5, 1.0, 1.0, ("energy",), (0.0,), (1.0,), (0.2,))
+PREPROCESSING = Preprocessing(0.5, 1.0, 1.0, ("energy",), (0.0,), (1.0,), (0.2,), (0.1, 0.0), (), 0.0)
 
 
 def score(path, cells_MeV):

@@ -20,7 +20,7 @@ from caloforge.training.loop import fit, locked, write_history
 from caloforge.training.run import run_training
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (2, 2), "cell_size_mm": (10, 10)}])
-PREPROCESSING = Preprocessing(0.5, 1.0, 1.0, ("px",), (0.0,), (1.0,), (0.2,))
+PREPROCESSING = Preprocessing(0.5, 1.0, 1.0, ("px",), (0.0,), (1.0,), (0.2,), (0.1, 0.0), (), 0.0)
 
 
 @pytest.fixture

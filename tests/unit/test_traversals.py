@@ -66,7 +66,9 @@ def traversed(tmp_path, monkeypatch):
 
     def run(geometry=STACK, units=UNITS, seed=1, batch_size=4, output="traversals.h5", **settings):
         inputs = ("energy", "px/pz", "x0") if "px" in units else ("energy", "energy", "energy")
-        preprocessing = Preprocessing(THRESHOLD_MEV, None, 1000.0, inputs, (0.0,) * 3, (1.0,) * 3, (0.2,))
+        preprocessing = Preprocessing(
+            THRESHOLD_MEV, None, 1000.0, inputs, (0.0,) * 3, (1.0,) * 3, (0.2,), (0.1, 0.0), (), 0.0
+        )
         (tmp_path / "preprocessing.json").write_text(json.dumps(preprocessing.as_dict()))
         conditions = {name: np.float32([5, 1, 4, 2, 3]) + at for at, name in enumerate(units)}
         with ShowerWriter(tmp_path / "test.h5", geometry, units) as writer:

@@ -81,4 +81,12 @@ def test_a_family_without_regressor_runs_to_the_report(tmp_path: Path):
         assert samples["showers"][:].max() > 0
         np.testing.assert_array_equal(samples["conditions/pdg"][:], test["conditions/pdg"][:])
     assert not list(run.glob("*regressor*"))
-    assert (tmp_path / "results/report/index.html").stat().st_size > 0
+    numbers = json.loads((run / "metrics.json").read_text())["samples"]
+    assert numbers["reconstructed_energy_bias"]["unit"] == "GeV"
+    page = (tmp_path / "results/report/index.html").read_text()
+    for text in (
+        "Mean of reconstructed minus requested energy [GeV]",
+        "<h3>Requested and reconstructed conditions</h3>",
+        "Mean of the reconstructed energy at 300 GeV over full simulation",
+    ):
+        assert text in page

@@ -8,7 +8,7 @@ from analysis import Analysis
 
 OF_A_RUN = {"sample_grid", "sample_traversals"}
 """Rules for what a run may ask for."""
-AFTER_TRAINING = {"sample", "observe_samples", "evaluate", "report", "all"} | OF_A_RUN
+AFTER_TRAINING = {"sample", "observe_samples", "reconstruct", "evaluate", "report", "all"} | OF_A_RUN
 AFTER_PREPROCESSING = {"regressor", "train"} | AFTER_TRAINING
 EVERYTHING = {"ingest", "draw_dataset", "observe_reference", "preprocess"} | AFTER_PREPROCESSING
 
@@ -36,10 +36,10 @@ def test_every_result_is_made(finished: Analysis):
         *(f"{run}/{name}" for name in ("checkpoint.pt", "history.csv", "train.json")),
         *(f"{run}/{name}" for name in ("samples.h5", "sample.json", "observables.h5", "observe.json")),
         *(f"{run}/{name}" for name in ("grid.h5", "grid.json", "traversals.h5", "traversals.json")),
+        *(f"{run}/{name}" for name in ("reconstruction.h5", "reconstruct.json")),
         *(f"{run}/figures/{name}" for name in ("traversal_px.svg", "traversal_px_difference.svg")),
         *(f"{run}/{name}" for name in ("metrics.json", "evaluate.json", "figures/index.json")),
-        "results/report/index.html",
-        "results/report/summary.csv",
+        *(f"results/report/{name}" for name in ("index.html", "summary.csv", "cost.csv")),
     }
     assert not [name for name in found if "partial" in name]
 
@@ -125,6 +125,7 @@ def test_cosmetic_edits_of_the_configuration_rerun_nothing(analysis: Analysis):
         ("training/loop.py", AFTER_PREPROCESSING),
         ("models/conditional_wgan/family.py", {"train"} | AFTER_TRAINING),
         ("sampling.py", AFTER_TRAINING),
+        ("reconstruction.py", {"reconstruct", "evaluate", "report", "all"}),
         ("metrics/distributions.py", {"evaluate", "report", "all"}),
         ("report/style.css", {"report", "all"}),
     ],

@@ -1,4 +1,5 @@
-# in:  observables of generated showers and of both parts of the full simulation, the showers, histories
+# in:  observables of generated showers and of both parts of the full simulation, the showers, what was read off them,
+#      histories
 # out: metrics and figures
 
 
@@ -14,6 +15,10 @@ rule evaluate:
         traversed_showers=branch(
             lambda w: CONFIG.run(w.dataset, w.model).traversals is not None,
             then="results/{dataset}/{model}/seed{seed}/traversals.h5",
+        ),
+        reconstruction=branch(
+            lambda w: CONFIG.reconstructs(w.model),
+            then="results/{dataset}/{model}/seed{seed}/reconstruction.h5",
         ),
         regressor_history=branch(
             lambda w: CONFIG.has_regressor(w.model),

@@ -1,5 +1,5 @@
 # in:  records, metrics and figures of every run, records and figures of data sets
-# out: one page and one table
+# out: one page and two tables
 
 RUNS = [
     {
@@ -31,6 +31,7 @@ rule report:
     output:
         output="results/report/index.html",
         summary="results/report/summary.csv",
+        cost="results/report/cost.csv",
     params:
         runs=RUNS,
         datasets=DATA_FOLDERS,

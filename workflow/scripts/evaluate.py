@@ -6,7 +6,7 @@ with stage(snakemake.log[0]):
 
     files = paths(snakemake.input, snakemake.output)
     traversals = snakemake.params.traversals
-    trainings = {"regressor": "regressor_history", "generator and critic": "history"}
+    trainings = {"regressor": "regressor_history", "model": "history"}
     evaluate(
         EvaluationSettings(**snakemake.params.settings),
         FigureSettings(**snakemake.params.figures),

@@ -123,6 +123,10 @@ class Config(Settings):
         """Whether a regressor is trained before the model."""
         return hasattr(self.models[model], "regressor")
 
+    def reconstructs(self, model: str) -> bool:
+        """Whether a network of the model reads conditions off showers."""
+        return hasattr(self.models[model], "reconstructed_inputs")
+
     def run(self, dataset: str, model: str) -> Run:
         """The run that pairs `dataset` with `model`."""
         return next(run for run in self.runs if (run.dataset, run.model) == (dataset, model))

@@ -152,6 +152,11 @@ class EvaluationSettings(Settings):
     bins: PositiveInt = Field(default=40, ge=5, description="bins of the histograms of the separation power")
     bootstrap: PositiveInt = Field(default=100, ge=10, description="resamplings behind each uncertainty")
     neighbours: NeighbourSettings = NeighbourSettings()
+    reconstructed_energies_GeV: tuple[PositiveFloat, ...] = Field(
+        default=(100, 150, 300),
+        description="energies at which the energies that a network of the model reads off showers are "
+        "compared [GeV], in ranges with `shape_half_width_GeV` and `window_showers` of `regular_grid`",
+    )
     regular_grid: RegularGridSettings = RegularGridSettings()
     seed: NonNegativeInt = 2026
 

@@ -8,7 +8,7 @@ import numpy as np
 from caloforge.atomic import atomic_path, write_json
 from caloforge.config.stages import EvaluationSettings, FigureSettings, TraversalSettings
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation import grid, neighbours
+from caloforge.evaluation import conditions, grid, neighbours
 from caloforge.evaluation.histories import read_history, training_figures
 from caloforge.evaluation.observables import (
     check_comparable,
@@ -43,6 +43,7 @@ def evaluate(
     metrics: Path,
     figure_directory: Path,
     record: Path,
+    reconstruction: Path | None = None,
 ) -> None:
     """Compare generated showers with the full simulation, in numbers and in figures.
 
@@ -50,8 +51,8 @@ def evaluate(
     independent events of the full simulation. Generated showers were made for the very primaries of the
     reference, the events of the floor come from other primaries; an observable that the primary decides,
     such as the visible energy, may therefore lie below its floor. Nearest neighbours are compared as
-    `neighbours.compare` does, and showers in a regular grid with at least `grid.LEAST_CELLS` cells along each
-    axis as `grid.compare` does.
+    `neighbours.compare` does, showers in a regular grid with at least `grid.LEAST_CELLS` cells along each
+    axis as `grid.compare` does, and conditions that were read off showers as `conditions.compare` does.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ def evaluate(
         Title of a training to its history (CSV with the columns epoch, step, losses, validation).
     metrics, figure_directory, record
         Output: numbers (JSON), figures (SVG) with index.json, and what made them (JSON).
+    reconstruction
+        What `caloforge.reconstruction` read off the same showers, for models that do.
 
     Raises
     ------
@@ -81,8 +84,7 @@ def evaluate(
     """
     showers = (reference_showers, generated_showers, independent_showers)
     inputs = [generated, reference, independent, *showers, validation_showers, *histories.values()]
-    if traversed_showers:
-        inputs.append(traversed_showers)
+    inputs += [path for path in (traversed_showers, reconstruction) if path]
     options = {
         "label": label,
         "traversals": traversals and traversals.model_dump(mode="json"),
@@ -102,34 +104,39 @@ def evaluate(
             check_showers(path, observed)
         trainings = {title: read_history(path) for title, path in histories.items()}
         rows = random_rows(settings.seed, "independent", len(other), len(full))
+        readings = reconstruction and conditions.read_reconstruction(reconstruction)
+        if readings:
+            conditions.check_events(readings, full)
         numbers = {
             "label": label,
             "events": {"generated": len(sample), "reference": len(full), "independent": len(rows)},
             "observables": distances(settings, full, sample, other, rows),
         }
         with atomic_path(figure_directory) as directory, figure_style(figures):
-            of_samples, of_grid, of_traversals = {}, [], []
+            compared = []
             if grid.is_comparable(full.geometry):
-                of_samples, of_grid = grid.compare(settings, (full, sample, other), showers, rows)
-            near, of_neighbours = neighbours.compare(
-                settings,
-                full,
-                reference=reference_showers,
-                generated=generated_showers,
-                training=independent_showers,
-                validation=validation_showers,
+                compared.append(grid.compare(settings, (full, sample, other), showers, rows))
+            if readings:
+                compared.append(conditions.compare(settings, readings))
+            compared.append(
+                neighbours.compare(
+                    settings,
+                    full,
+                    reference=reference_showers,
+                    generated=generated_showers,
+                    training=independent_showers,
+                    validation=validation_showers,
+                )
             )
-            numbers["samples"] = of_samples | near
-            if traversals:
-                of_traversals = traversal_figures(traversals, traversed_showers, full)
+            numbers["samples"] = {name: number for found, _ in compared for name, number in found.items()}
+            traversed = traversal_figures(traversals, traversed_showers, full) if traversals else []
             drawn = [
                 *training_figures(trainings),
                 *shower_figures(full, sample, reference_showers, generated_showers, figures.displays),
                 *observable_figures(full, sample, settings.bins),
                 *energy_figures(full, sample, figures.energies_GeV),
-                *of_grid,
-                *of_neighbours,
-                *of_traversals,
+                *(figure for _, figures_of in compared for figure in figures_of),
+                *traversed,
             ]
             save_album(drawn, directory, label)
             write_json(metrics, numbers)

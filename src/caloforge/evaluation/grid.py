@@ -6,7 +6,7 @@ Novel Convolutional 2D Architectures for Speeding Up High Energy Physics Simulat
 J. Phys. Conf. Ser. 1085 (2018) 032016.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,17 +16,17 @@ from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.grid_figures import cell_figures, shape_figures, similarity_figure
 from caloforge.evaluation.grid_sample import GridSample, Selection, gather
 from caloforge.evaluation.observables import Observables
-from caloforge.evaluation.samples import Samples, measured
+from caloforge.evaluation.samples import (
+    Samples,
+    counted_note,
+    energy_range,
+    measured,
+    windows_around,
+    windows_at,
+)
 from caloforge.figures.album import Drawn
 from caloforge.geometry import Geometry
-from caloforge.metrics.shower_shapes import (
-    Window,
-    cell_response,
-    energy_window,
-    moment_error,
-    profile_ks,
-    profile_mse,
-)
+from caloforge.metrics.shower_shapes import cell_response, moment_error, profile_ks, profile_mse
 from caloforge.metrics.similarity import ssim
 from caloforge.seeds import derive_seed
 
@@ -96,7 +96,9 @@ def compare(
     rows = Samples(np.arange(len(full)), np.arange(len(sample)), independent_rows)
     of_primaries_GeV = full.incident_energy_GeV
     energies_GeV = Samples(of_primaries_GeV, of_primaries_GeV, other.incident_energy_GeV[independent_rows])
-    core_windows = _windows(energies_GeV, grid.core_energy_GeV, grid.core_half_width_GeV, grid.window_showers)
+    core_windows = windows_around(
+        energies_GeV, grid.core_energy_GeV, grid.core_half_width_GeV, grid.window_showers
+    )
     picks, pairs = _picks(settings, full.geometry, rows)
     core = core_cells(full.geometry, full.mean_shower_MeV)
     samples = Samples(
@@ -107,12 +109,9 @@ def compare(
             )
         )
     )
-    low_GeV, high_GeV = energies_GeV.full.min(), energies_GeV.full.max()
-    shape_windows = [
-        _windows(energies_GeV, energy_GeV, grid.shape_half_width_GeV, grid.window_showers)
-        for energy_GeV in grid.shape_energies_GeV
-        if low_GeV <= energy_GeV <= high_GeV
-    ]
+    shape_windows = windows_at(
+        energies_GeV, grid.shape_energies_GeV, grid.shape_half_width_GeV, grid.window_showers
+    )
     numbers = _shape_numbers(settings, samples)
     for windows in shape_windows:
         numbers |= _window_numbers(settings, samples, windows)
@@ -153,18 +152,6 @@ def core_cells(geometry: Geometry, mean_shower: np.ndarray) -> tuple[slice, slic
     return tuple(slice(start, start + CORE_CELLS) for start in starts)
 
 
-def _windows(energies_GeV: Samples, centre_GeV: float, half_width_GeV: float, least: int) -> Samples:
-    """Showers of each sample around an energy, in the window that the full simulation needs."""
-    window = energy_window(energies_GeV.full, centre_GeV, half_width_GeV, least)
-    width_GeV = window.half_width_GeV
-    return Samples(
-        *(
-            Window(centre_GeV, width_GeV, np.flatnonzero(np.abs(energy_GeV - centre_GeV) <= width_GeV))
-            for energy_GeV in energies_GeV
-        )
-    )
-
-
 def _picks(settings: EvaluationSettings, geometry: Geometry, rows: Samples) -> tuple[Samples, Pairs | None]:
     """Positions of random showers of each sample, and how they form pairs, if there are enough of them.
 
@@ -194,7 +181,7 @@ def _shape_numbers(settings: EvaluationSettings, samples: Samples) -> dict[str, 
     }
     slices_MeV = Samples(*(sample.slices_MeV for sample in samples))
     return measured(
-        settings, slices_MeV, _shape_distances, labels, note=_window_note("all energies", samples)
+        settings, slices_MeV, _shape_distances, labels, note=counted_note("all energies", samples)
     )
 
 
@@ -209,7 +196,7 @@ def _window_numbers(settings: EvaluationSettings, samples: Samples, windows: Sam
             for sample, window in zip(samples, windows, strict=True)
         )
     )
-    note = _window_note(_range(windows.full), (window.rows for window in windows))
+    note = counted_note(energy_range(windows.full), (window.rows for window in windows))
     return measured(settings, slices_MeV, _ks_distances, labels, note=note)
 
 
@@ -225,7 +212,7 @@ def _core_numbers(
     }
     core_MeV = Samples(*([sample.core_MeV] for sample in samples))
     layers, x, y = (f"{part.start} to {part.stop - 1}" for part in core)
-    note = _window_note(_range(windows.full), (window.rows for window in windows))
+    note = counted_note(energy_range(windows.full), (window.rows for window in windows))
     note += f"; cells {x} along x, {y} along y, layers {layers}"
     return measured(settings, core_MeV, _core_ratios, labels, note=note)
 
@@ -297,12 +284,3 @@ def _mean_with_error(values: np.ndarray) -> dict[str, float]:
 
 def _ks_label(axis: str) -> str:
     return f"Kolmogorov–Smirnov distance of the mean shapes along {axis}"
-
-
-def _range(window: Window) -> str:
-    return f"{window.energy_GeV:g} ± {window.half_width_GeV:g} GeV"
-
-
-def _window_note(energies: str, samples: Iterable[Sized]) -> str:
-    full, generated, independent = (f"{len(sample):,}" for sample in samples)
-    return f"{energies}; {full} fully simulated, {generated} generated, {independent} independent showers"

@@ -1,6 +1,6 @@
-"""Numbers that whole samples of showers have, each beside its floor, and which showers they are made of."""
+"""The three samples of an evaluation: the showers they are made of, and numbers that they have together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +10,13 @@ from caloforge.config.stages import EvaluationSettings
 from caloforge.errors import CaloforgeError
 from caloforge.evaluation.observables import Observables
 from caloforge.metrics.bootstrap import bootstrapped
+from caloforge.metrics.shower_shapes import Window, energy_window
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile
 
 _BLOCK_EVENTS = 1 << 20
+_ROUNDING = 1e-6
+"""Relative, of energies that were stored as float32 logarithms."""
 
 
 class Samples(NamedTuple):
@@ -50,6 +53,39 @@ def check_showers(path: Path, observables: Observables) -> None:
             start += len(events)
 
 
+def windows_around(energies_GeV: Samples, centre_GeV: float, half_width_GeV: float, least: int) -> Samples:
+    """Showers of each sample around an energy, in the window that the full simulation needs.
+
+    Parameters
+    ----------
+    energies_GeV
+        Energies of the primaries of each sample [GeV], shape (n,).
+    centre_GeV, half_width_GeV, least
+        See `metrics.shower_shapes.energy_window`.
+    """
+    window = energy_window(energies_GeV.full, centre_GeV, half_width_GeV, least)
+    width_GeV = window.half_width_GeV
+    return Samples(
+        *(
+            Window(centre_GeV, width_GeV, np.flatnonzero(np.abs(energy_GeV - centre_GeV) <= width_GeV))
+            for energy_GeV in energies_GeV
+        )
+    )
+
+
+def windows_at(
+    energies_GeV: Samples, centres_GeV: Iterable[float], half_width_GeV: float, least: int
+) -> list[Samples]:
+    """`windows_around` each of several energies; those beyond the full simulation are left out."""
+    low_GeV = energies_GeV.full.min() * (1 - _ROUNDING)
+    high_GeV = energies_GeV.full.max() * (1 + _ROUNDING)
+    return [
+        windows_around(energies_GeV, centre_GeV, half_width_GeV, least)
+        for centre_GeV in centres_GeV
+        if low_GeV <= centre_GeV <= high_GeV
+    ]
+
+
 def measured(
     settings: EvaluationSettings,
     data: Samples,
@@ -58,7 +94,27 @@ def measured(
     *,
     note: str,
 ) -> dict[str, Any]:
-    """Entries of the numbers that `measure` gives for the arrays of the reference and of another sample."""
+    """Numbers of the generated sample and, as their floor, of the independent one, with bootstrap errors.
+
+    Parameters
+    ----------
+    settings
+        Resamplings and their seed.
+    data
+        Arrays of each sample, one row per shower; rows of the full and of the generated sample have the same
+        primaries and are drawn together.
+    measure
+        Takes the arrays of the full simulation and of another sample; one number for each label.
+    labels
+        Name of a number to label and unit.
+    note
+        On all of them.
+
+    Returns
+    -------
+    dict
+        Name to label, unit, `generated` and `floor` with value and error each (None where undefined), note.
+    """
 
     def compared(other: Sequence[np.ndarray], kind: str) -> dict[str, Any]:
         return bootstrapped(
@@ -78,3 +134,14 @@ def measured(
         name: {"label": label, "unit": unit, "generated": generated[name], "floor": floor[name], "note": note}
         for name, (label, unit) in labels.items()
     }
+
+
+def energy_range(window: Window) -> str:
+    """The window as text, `100 ± 5 GeV`."""
+    return f"{window.energy_GeV:g} ± {window.half_width_GeV:g} GeV"
+
+
+def counted_note(energies: str, samples: Iterable[Sized]) -> str:
+    """What a number counts: energies and showers, given anything of each sample that has their length."""
+    full, generated, independent = (f"{len(sample):,}" for sample in samples)
+    return f"{energies}; {full} fully simulated, {generated} generated, {independent} independent showers"

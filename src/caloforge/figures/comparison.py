@@ -112,43 +112,67 @@ def _axes() -> tuple[Figure, Axes, Axes]:
     return figure, upper, lower
 
 
+def draw_estimates(
+    axes: Axes, x: np.ndarray, reference: Estimates, generated: Estimates, *, log_x: bool
+) -> None:
+    """Full simulation as a line with a band, generated showers as points.
+
+    Parameters
+    ----------
+    axes
+        To draw on, with labels for a legend.
+    x
+        K positions or K + 1 bin edges.
+    reference, generated
+        K values in the same unit.
+    log_x
+        Whether the axis will be logarithmic: points are in the geometric middle of bins.
+    """
+    label = _legend("Full simulation", reference.n)
+    if _is_binned(x, reference):
+        axes.stairs(reference.value, x, baseline=None, color=FULL_SIMULATION, label=label)
+    else:
+        axes.plot(x, reference.value, color=FULL_SIMULATION, label=label)
+    _band(axes, x, reference.value - reference.error, reference.value + reference.error)
+    axes.errorbar(
+        _centres(x, reference, log_x),
+        generated.value,
+        generated.error,
+        fmt="o",
+        color=GENERATED,
+        label=_legend("Generated", generated.n),
+    )
+
+
 def _compare(
     upper: Axes, lower: Axes, x: np.ndarray, reference: Estimates, generated: Estimates, *, log_x: bool
 ) -> None:
-    is_binned = len(x) == len(reference.value) + 1
-    centres = x
-    if is_binned:
-        centres = np.sqrt(x[:-1] * x[1:]) if log_x else (x[:-1] + x[1:]) / 2
-    low, high = reference.value - reference.error, reference.value + reference.error
-    points = {"fmt": "o", "color": GENERATED}
-
-    if is_binned:
-        upper.stairs(
-            reference.value,
-            x,
-            baseline=None,
-            color=FULL_SIMULATION,
-            label=_legend("Full simulation", reference.n),
-        )
-    else:
-        upper.plot(x, reference.value, color=FULL_SIMULATION, label=_legend("Full simulation", reference.n))
-    _band(upper, x, low, high)
-    upper.errorbar(
-        centres, generated.value, generated.error, label=_legend("Generated", generated.n), **points
-    )
+    draw_estimates(upper, x, reference, generated, log_x=log_x)
     upper.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
 
+    centres = _centres(x, reference, log_x)
+    low, high = reference.value - reference.error, reference.value + reference.error
     known = np.where(reference.value > 0, reference.value, np.nan)
     ratio, ratio_error = generated.value / known, generated.error / known
     _band(lower, x, low / known, high / known)
     lower.axhline(1, color=FULL_SIMULATION)
-    lower.errorbar(centres, ratio, ratio_error, **points)
+    lower.errorbar(centres, ratio, ratio_error, fmt="o", color=GENERATED)
     distance = np.nanmax(np.abs(ratio - 1) + ratio_error, initial=0)
     half = np.clip(1.2 * distance, SMALLEST_RATIO_RANGE, LARGEST_RATIO_RANGE)
     for beyond, edge, marker in ((ratio > 1 + half, 1 + half, "^"), (ratio < 1 - half, 1 - half, "v")):
         lower.plot(centres[beyond], np.full(beyond.sum(), edge), marker, color=GENERATED, clip_on=False)
     lower.set_ylim(1 - half, 1 + half)
     lower.set_ylabel("Generated /\nfull sim.")
+
+
+def _is_binned(x: np.ndarray, estimates: Estimates) -> bool:
+    return len(x) == len(estimates.value) + 1
+
+
+def _centres(x: np.ndarray, estimates: Estimates, log_x: bool) -> np.ndarray:
+    if not _is_binned(x, estimates):
+        return x
+    return np.sqrt(x[:-1] * x[1:]) if log_x else (x[:-1] + x[1:]) / 2
 
 
 def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:

@@ -73,6 +73,14 @@ class Family(Trainable):
         The random numbers depend on `rng` and B alone, so that the same noise can be given other conditions.
         """
 
+    def reconstruct(self, showers: Tensor) -> Tensor:
+        """Preprocessed inputs as a network of the family reads them off showers.
+
+        The settings of families that have such a network say which inputs in `reconstructed_inputs`, a slice
+        of those of the preprocessing. Shapes: preprocessed showers (B, V) to (B, inputs in the slice).
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no inputs off showers")
+
 
 def build(settings: Any, geometry: Geometry, preprocessing: Preprocessing) -> Family:
     """The model that `settings`, with its field `family`, describes."""

@@ -1,4 +1,4 @@
-"""The report: one page on what was run and how good it is, and the same numbers as a table."""
+"""The report: one page on what was run, how good it is and what it costs, and the same numbers as tables."""
 
 import base64
 import csv
@@ -20,6 +20,7 @@ from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
 from caloforge.provenance import code_version
 from caloforge.report import numbers
+from caloforge.report.cost import Cost, as_csv, cost_of_geant4, cost_of_run
 from caloforge.report.detector import describe
 
 _SUMMARY_COLUMNS = (
@@ -60,7 +61,13 @@ class RunResult:
 
 
 def render(
-    runs: Sequence[RunResult], *, datasets: Mapping[str, Path], title: str, output: Path, summary: Path
+    runs: Sequence[RunResult],
+    *,
+    datasets: Mapping[str, Path],
+    title: str,
+    output: Path,
+    summary: Path,
+    cost: Path,
 ) -> None:
     """Write the report.
 
@@ -77,6 +84,9 @@ def render(
     summary
         Table (CSV, RFC 4180) with one row per run, observable and metric; numbers of whole samples have the
         metric `value`.
+    cost
+        Table (CSV, RFC 4180) with one row per run and, where its CPU time is known, one for Geant4, by data
+        set; see `Cost`.
 
     Raises
     ------
@@ -85,15 +95,18 @@ def render(
     """
     results = [_read_run(run) for run in runs]
     data = {name: _read_dataset(directory) for name, directory in datasets.items()}
+    costs = _costs(results, data)
     template = _environment().get_template("page.html.jinja")
     page = template.render(
         title=title,
         caloforge=code_version()["caloforge"],
         labels=list(dict.fromkeys(run.label for run in runs if run.label)),
         datasets=data,
-        results=[result | _speed(result, data[result["run"].dataset]["ingest"]) for result in results],
+        costs=costs,
+        results=results,
     )
     write_text(summary, _summary(results))
+    write_text(cost, as_csv(row for rows in costs.values() for row in rows))
     write_text(output, page)
 
 
@@ -106,26 +119,34 @@ _TRAINING_KEYS = (
     "machine",
     "time_s",
     "device",
+    "threads",
     "precision",
     "epochs",
     "best_epoch",
     "keep",
     "parameters",
-    "seconds_per_epoch",
+    "training_s",
+    "peak_memory_MB",
+    "peak_gpu_memory_MB",
 )
-_SAMPLE_KEYS = ("settings", "device", "threads", "batch_size", "showers", "generation_s", "ms_per_shower")
+_GENERATOR_KEYS = (
+    "settings.family",
+    "seconds_per_epoch",
+    "parameters.generator",
+    "dense_parameters.generator",
+)
+_SAMPLE_KEYS = ("settings", "device", "threads", "batch_size", "ms_per_shower", "flop_per_shower")
 
 
 def _read_run(run: RunResult) -> dict[str, Any]:
     directory = run.run_directory
-    train = _read_json(directory / "train.json", *_TRAINING_KEYS)
-    trainings = {"generator and critic": train}
+    train = _read_json(directory / "train.json", *_TRAINING_KEYS, *_GENERATOR_KEYS)
+    trainings = {"model": train}
     if "regressor" in train["settings"]:
         trainings = {"regressor": _read_json(directory / "regressor.json", *_TRAINING_KEYS)} | trainings
     metrics = _read_json(directory / "metrics.json", "events", "observables")
     return {
         "run": run,
-        "anchor": f"{run.dataset}-{run.model}-{run.seed}",
         "trainings": trainings,
         "sample": _read_json(directory / "sample.json", *_SAMPLE_KEYS),
         "evaluation": _read_json(directory / "evaluate.json", "settings"),
@@ -162,10 +183,18 @@ def _read_json(path: Path, *keys: str) -> Any:
         raise CaloforgeError(f"{path}: no such file, the report needs it") from None
     except ValueError as error:
         raise CaloforgeError(f"{path}: not JSON: {error}") from None
-    missing = [key for key in keys if key not in content]
+    missing = [key for key in keys if not _has(content, key)]
     if missing:
         raise CaloforgeError(f"{path}: no key {', '.join(missing)}, the report needs it")
     return content
+
+
+def _has(content: Any, dotted_key: str) -> bool:
+    for key in dotted_key.split("."):
+        if not isinstance(content, Mapping) or key not in content:
+            return False
+        content = content[key]
+    return True
 
 
 def _read_figures(directory: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
@@ -191,12 +220,17 @@ def _mean_separation(metrics: Mapping[str, Any], kind: str) -> float | None:
     return fmean(known) if known else None
 
 
-def _speed(result: Mapping[str, Any], ingest: Mapping[str, Any]) -> dict[str, float | None]:
-    geant4_s = ingest["geant4_cpu_s_per_event"]
-    return {
-        "geant4_s": geant4_s,
-        "speed_up": geant4_s and geant4_s * 1000 / result["sample"]["ms_per_shower"],
-    }
+def _costs(
+    results: Sequence[Mapping[str, Any]], data: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[Cost]]:
+    """Rows of the cost table by data set: its runs, then Geant4 where its CPU time is known."""
+    costs: dict[str, list[Cost]] = {}
+    for result in results:
+        name = result["run"].dataset
+        costs.setdefault(name, []).append(cost_of_run(result, data[name]["ingest"]))
+    for name, rows in costs.items():
+        rows += filter(None, [cost_of_geant4(name, data[name]["ingest"])])
+    return costs
 
 
 def _is_at_floor(observable: Mapping[str, Any], distance: str) -> bool:

@@ -11,6 +11,7 @@ import torch
 
 from caloforge import checkpoint as checkpoints
 from caloforge.config.stages import TrainingSettings
+from caloforge.cost import n_dense_parameters, n_parameters, peak_memory
 from caloforge.devices import choose_device, device_name
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
@@ -75,7 +76,7 @@ def run_training(
                     f"{inputs['val']}: made from other source files than {inputs['train']}, expected the "
                     "same: one of them was replaced, ingest the data set again"
                 )
-        device = _prepare_torch(training)
+        device = prepare_torch(training)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, stage, "weights"))
             network = make(geometry).to(device)
@@ -124,14 +125,14 @@ def run_training(
             "validation": done.validation,
             "training_s": done.wall_s,
             "seconds_per_epoch": done.wall_s / training.epochs,
-            "parameters": {
-                name: sum(weight.numel() for weight in part.parameters())
-                for name, part in network.named_children()
-            },
+            "parameters": {name: n_parameters(part) for name, part in network.named_children()},
+            "dense_parameters": {name: n_dense_parameters(part) for name, part in network.named_children()},
+            **peak_memory(device),
         }
 
 
-def _prepare_torch(training: TrainingSettings) -> torch.device:
+def prepare_torch(training: TrainingSettings) -> torch.device:
+    """Set threads, precision and determinism as the settings want them; the device to train on."""
     device = choose_device(training.device)
     torch.set_num_threads(training.threads)
     torch.set_float32_matmul_precision("high")

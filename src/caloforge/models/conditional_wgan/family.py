@@ -81,6 +81,9 @@ class ConditionalWGAN(Family):
     def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         return self._fake(inputs, rng).flatten(1)
 
+    def reconstruct(self, showers: Tensor) -> Tensor:
+        return self.regressor(showers.unflatten(1, self.image))
+
     def _fake(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         noise = torch.randn(len(inputs), self.settings.noise, generator=rng, device=inputs.device)
         return self.generator(noise, inputs)

@@ -1,6 +1,6 @@
 """Settings of the conditional WGAN-GP, with the values of the paper where it gives them."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -30,6 +30,9 @@ class ConditionalWGANSettings(Settings):
 
     V. Chekalina et al., Generative Models for Fast Calorimeter Simulation: the LHCb case (2019), section 4.
     """
+
+    reconstructed_inputs: ClassVar[slice] = slice(None)
+    """Every input, which the regressor reads off showers."""
 
     family: Literal["conditional_wgan"]
     noise: PositiveInt = Field(default=512, description="length of the Gaussian noise vector")

@@ -17,8 +17,12 @@ from caloforge.models.gan3d.networks import (
     showers_of,
 )
 from caloforge.models.gan3d.settings import Gan3dSettings
+from caloforge.models.gan3d.shares import VisibleShares
 from caloforge.models.primary.conditions import particle_numbers, requested_inputs, visible_share
 from caloforge.preprocessing import Preprocessing
+
+_LEAST_SEEN = 0.1
+"""Cell energy in its unit below which a power of it grows linearly."""
 
 
 class Gan3d(Family):
@@ -59,6 +63,10 @@ class Gan3d(Family):
         self.response = preprocessing.response
         self.generator = self.generator_class(self.shape, settings.latent, len(settings.particles))
         self.discriminator = self.discriminator_class(self.shape, len(settings.particles))
+        self.shares = VisibleShares(self.shape, preprocessing) if settings.cells == "shares" else None
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = settings.normalisation_momentum
 
     @property
     def product(self) -> nn.Module:
@@ -83,7 +91,7 @@ class Gan3d(Family):
             self.eval()
         seed_dropout(rng)
         real = images_of(showers, self.shape) / self.settings.cell_unit_GeV
-        free = step < self.settings.free_output_steps
+        free = step < self.settings.free_output_steps and self.shares is None
         losses = self._update_discriminator(real, inputs, free, optimisers["discriminator"], rng)
         for _ in range(self.settings.generator_steps):
             losses |= self._update_generator(real, inputs, free, optimisers["generator"], rng)
@@ -91,6 +99,11 @@ class Gan3d(Family):
 
     def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         return showers_of(self._images(inputs, rng)) * self.settings.cell_unit_GeV
+
+    def reconstruct(self, showers: Tensor) -> Tensor:
+        """Energies [GeV] that the discriminator, of the last epoch always, reads off showers in GeV."""
+        images = images_of(showers, self.shape) / self.settings.cell_unit_GeV
+        return ENERGY_UNIT_GeV * self._judge(images).energy[:, None]
 
     def mean_visible_GeV(self, energy_GeV: Tensor) -> Tensor:
         """Fitted mean of the visible energy [GeV] for energies of the primary [GeV] of any shape."""
@@ -111,7 +124,7 @@ class Gan3d(Family):
         with mixed_precision(self.settings.training, real.device):
             with torch.no_grad():
                 generated = self._images(requested, rng, free).float()
-            verdict = self.discriminator(torch.cat([real, generated]))
+            verdict = self._judge(torch.cat([real, generated]))
         parts = self._losses(verdict, torch.cat([inputs, requested]), labels)
         self._weighted(parts).backward()
         optimiser.step()
@@ -125,7 +138,7 @@ class Gan3d(Family):
         requested = self._requested(inputs, free, rng)
         with mixed_precision(self.settings.training, real.device):
             generated = self._images(requested, rng, free).float()
-            verdict = self.discriminator(torch.cat([generated, real]))
+            verdict = self._judge(torch.cat([generated, real]))
         verdict = Verdict(*(said if said is None else said[: len(generated)] for said in verdict))
         parts = self._losses(verdict, requested, torch.ones(len(requested), device=real.device))
         total_GeV = verdict.total_energy * self.settings.cell_unit_GeV
@@ -150,7 +163,20 @@ class Gan3d(Family):
     def _images(self, inputs: Tensor, rng: torch.Generator, free: bool = False) -> Tensor:
         noise = torch.randn(len(inputs), self.settings.latent, generator=rng, device=inputs.device)
         classes = self._classes(inputs) if self.settings.particles else None
-        return self.generator(conditioned_latent(noise, inputs[:, 0]), classes, output_relu=not free)
+        energy_GeV = inputs[:, 0]
+        if self.shares is None:
+            return self.generator(conditioned_latent(noise, energy_GeV), classes, output_relu=not free)
+        output = self.generator(self.shares.latent(noise, energy_GeV), classes, output_relu=False).float()
+        mean_GeV = self.mean_visible_GeV(energy_GeV)
+        return self.shares.images_GeV(output, noise, mean_GeV, energy_GeV, rng) / self.settings.cell_unit_GeV
+
+    def _judge(self, images: Tensor) -> Verdict:
+        """What the discriminator says of images of cells in their unit, and the sum of these cells."""
+        power = self.settings.discriminator_power
+        if power == 1:
+            return self.discriminator(images)
+        seen = (images + _LEAST_SEEN) ** power - _LEAST_SEEN**power
+        return self.discriminator(seen)._replace(total_energy=images.sum(dim=(1, 2, 3)))
 
     def _requested(self, inputs: Tensor, free: bool, rng: torch.Generator) -> Tensor:
         """Inputs of generated showers in training: those of the data, with energies from a range if set."""

@@ -1,6 +1,6 @@
 """Settings of both GANs for three-dimensional grids."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -28,11 +28,34 @@ class Gan3dSettings(PrimarySettings):
     those of the group's public code.
     """
 
+    reconstructed_inputs: ClassVar[slice] = slice(0, 1)
+    """The energy, which the discriminator reads off showers."""
+
     latent: PositiveInt = Field(default=200, description="length of the Gaussian latent vector")
     cell_unit_GeV: PositiveFloat = Field(
         default=1,
         description="cell energy that the networks see as 1 [GeV]; with 0.01, as in the public code for any "
         "angle, generators begin closer to real showers",
+    )
+    cells: Literal["energies", "shares"] = Field(
+        default="energies",
+        description="what generators make of cells: `energies`, as published, or how their `shares` of a "
+        "visible energy, drawn from the fitted response, differ from those of the mean shower. `shares` are "
+        "close to real showers from the first step on, and need no `free_output_steps`",
+    )
+    discriminator_power: float = Field(
+        default=1,
+        gt=0,
+        le=1,
+        description="power of the cell energies in their unit that the discriminator sees; below 1, weak "
+        "cells count more",
+    )
+    normalisation_momentum: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="share of a batch in the running statistics of batch normalisation, which generation "
+        "uses; what Keras calls a momentum of 0.99 is one of 0.01 here",
     )
     adversarial_weight: NonNegativeFloat = Field(default=6, description="of real against generated")
     energy_weight: NonNegativeFloat = Field(

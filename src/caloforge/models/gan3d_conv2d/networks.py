@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caloforge.models.dropout import Dropout
 from caloforge.models.gan3d.networks import Verdict, centre, particle_vectors
 from caloforge.models.keras_layers import (
     BATCH_NORM,
@@ -183,7 +184,7 @@ def _followed(convolution: nn.Conv2d) -> list[nn.Module]:
         convolution,
         nn.LeakyReLU(LEAKY_SLOPE),
         nn.BatchNorm2d(convolution.out_channels, **BATCH_NORM),
-        nn.Dropout(DROPOUT),
+        Dropout(DROPOUT),
     ]
 
 

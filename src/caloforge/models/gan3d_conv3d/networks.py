@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caloforge.models.dropout import Dropout
 from caloforge.models.gan3d.networks import Verdict, centre, particle_vectors
 from caloforge.models.keras_layers import BATCH_NORM, LEAKY_SLOPE, glorot_uniform, he_uniform, same_padding
 
@@ -114,7 +115,7 @@ class Discriminator(nn.Module):
         self.body = nn.Sequential(
             glorot_uniform(nn.Conv3d(1, 32, 5, padding=2)),
             nn.LeakyReLU(LEAKY_SLOPE),
-            nn.Dropout(DROPOUT),
+            Dropout(DROPOUT),
             *_normalised_convolution(32, padding=2),
             *_normalised_convolution(8, padding=2),
             *_normalised_convolution(8, padding=1),
@@ -154,5 +155,5 @@ def _normalised_convolution(in_channels: int, padding: int) -> list[nn.Module]:
         glorot_uniform(nn.Conv3d(in_channels, 8, 5, padding=padding)),
         nn.LeakyReLU(LEAKY_SLOPE),
         nn.BatchNorm3d(8, **BATCH_NORM),
-        nn.Dropout(DROPOUT),
+        Dropout(DROPOUT),
     ]
