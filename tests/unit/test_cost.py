@@ -129,7 +129,7 @@ def test_peak_memory_is_that_of_the_largest_moment():
 
 BOX = Geometry(name="box", layers=[{"shape": (14, 14), "cell_size_mm": (10, 10)}])
 PREPROCESSING = Preprocessing(
-    0.5, 0.0, 1.0, ("log(energy)", "px"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), ()
+    0.5, 0.0, 1.0, ("log(energy)", "px"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), (), 0.0
 )
 
 

@@ -23,7 +23,7 @@ MODEL = ConditionalWGANSettings(
     regressor=RegressorSettings(channels=(4, 8, 8), training=TrainingSettings(epochs=1)),
 )
 PREPROCESSING = Preprocessing(
-    0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), ()
+    0.5, 0.0, 1.0, ("log(energy)", "px/pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), (), 0.0
 )
 
 
@@ -147,7 +147,7 @@ def test_an_incomplete_grid_is_refused(trained):
         (
             {
                 "preprocessing": Preprocessing(
-                    0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), ()
+                    0.5, 0.5, 1.0, ("px", "pz"), (0.0, 0.0), (1.0, 1.0), (0.2,), (0.1, 0.0), (), 0.0
                 )
             },
             r"checkpoint of another model: preprocessing\.inputs",
