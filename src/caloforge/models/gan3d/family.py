@@ -23,6 +23,8 @@ from caloforge.preprocessing import Preprocessing
 
 _LEAST_SEEN = 0.1
 """Cell energy in its unit below which a power of it grows linearly."""
+_LEAST_SHARE = 1e-6
+"""Share of a slice below which its root grows linearly."""
 
 
 class Gan3d(Family):
@@ -92,9 +94,14 @@ class Gan3d(Family):
         seed_dropout(rng)
         real = images_of(showers, self.shape) / self.settings.cell_unit_GeV
         free = step < self.settings.free_output_steps and self.shares is None
-        losses = self._update_discriminator(real, inputs, free, optimisers["discriminator"], rng)
+        requested = self._requested(inputs, free, rng)
+        with torch.no_grad(), mixed_precision(self.settings.training, real.device):
+            generated = self._images(requested, rng, free).float()
+        losses = self._update_discriminator(
+            real, inputs, generated, requested, optimisers["discriminator"], rng
+        )
         for _ in range(self.settings.generator_steps):
-            losses |= self._update_generator(real, inputs, free, optimisers["generator"], rng)
+            losses |= self._update_generator(real, inputs, generated, free, optimisers["generator"], rng)
         return losses
 
     def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
@@ -112,18 +119,21 @@ class Gan3d(Family):
     def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
         """With the defaults of Keras for what the public code does not state."""
         if self.settings.optimiser == "adam":
-            return torch.optim.Adam(network.parameters(), rate, eps=1e-7)
+            return torch.optim.Adam(network.parameters(), rate, self.settings.adam_betas, eps=1e-7)
         return torch.optim.RMSprop(network.parameters(), rate, alpha=0.9, eps=1e-7)
 
     def _update_discriminator(
-        self, real: Tensor, inputs: Tensor, free: bool, optimiser: torch.optim.Optimizer, rng: torch.Generator
+        self,
+        real: Tensor,
+        inputs: Tensor,
+        generated: Tensor,
+        requested: Tensor,
+        optimiser: torch.optim.Optimizer,
+        rng: torch.Generator,
     ) -> dict[str, Tensor]:
         optimiser.zero_grad(set_to_none=True)
-        requested = self._requested(inputs, free, rng)
         labels = torch.cat([self._labels(label, len(real), rng) for label in (self.settings.real_label, 0.0)])
         with mixed_precision(self.settings.training, real.device):
-            with torch.no_grad():
-                generated = self._images(requested, rng, free).float()
             verdict = self._judge(torch.cat([real, generated]))
         parts = self._losses(verdict, torch.cat([inputs, requested]), labels)
         self._weighted(parts).backward()
@@ -131,8 +141,15 @@ class Gan3d(Family):
         return {f"discriminator_{name}": loss.detach() for name, loss in parts.items()}
 
     def _update_generator(
-        self, real: Tensor, inputs: Tensor, free: bool, optimiser: torch.optim.Optimizer, rng: torch.Generator
+        self,
+        real: Tensor,
+        inputs: Tensor,
+        others: Tensor,
+        free: bool,
+        optimiser: torch.optim.Optimizer,
+        rng: torch.Generator,
     ) -> dict[str, Tensor]:
+        """Update the generator; `others` are images that it made of the inputs from other noise."""
         optimiser.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         requested = self._requested(inputs, free, rng)
@@ -143,6 +160,8 @@ class Gan3d(Family):
         parts = self._losses(verdict, requested, torch.ones(len(requested), device=real.device))
         total_GeV = verdict.total_energy * self.settings.cell_unit_GeV
         parts["total"] = percent_error(total_GeV, self.mean_visible_GeV(requested[:, 0]))
+        if self.settings.shape_weight:
+            parts["shape"] = energy_score(*map(shapes, (generated, others, real)))
         self._weighted(parts).backward()
         optimiser.step()
         self.discriminator.requires_grad_(True)
@@ -192,6 +211,30 @@ class Gan3d(Family):
     def _classes(self, inputs: Tensor) -> Tensor:
         """Number of the particle type of each shower, shape (B,)."""
         return particle_numbers(inputs[:, 1], self.settings.particles)
+
+
+def shapes(images: Tensor) -> Tensor:
+    """Roots of the shares of the energy in the slices along each axis, axis by axis.
+
+    Distances of such roots are Hellinger distances of the profiles, in which weak slices at the ends count.
+
+    Shapes: (B, nx, ny, nz) to (B, nx + ny + nz).
+    """
+    slices = torch.cat([images.sum(dim=other) for other in ((2, 3), (1, 3), (1, 2))], dim=1)
+    shares = slices / images.sum(dim=(1, 2, 3))[:, None].clamp_min(1e-7)
+    return (shares + _LEAST_SHARE).sqrt()
+
+
+def energy_score(made: Tensor, others: Tensor, real: Tensor) -> Tensor:
+    """Mean energy score of `made`, whose gradient is that of a strictly proper score of the generator.
+
+    E|X - x| - E|X - X'| / 2 for generated X and X' and the real x of the same condition (T. Gneiting and
+    A. E. Raftery, Strictly Proper Scoring Rules, Prediction, and Estimation, J. Am. Stat. Assoc. 102 (2007)
+    359, section 4.3). X' comes without gradient, so that its term counts once and not half.
+
+    Shapes: (B, features) each to (); rows of one number have one condition.
+    """
+    return ((made - real).norm(dim=1) - (made - others.detach()).norm(dim=1)).mean()
 
 
 def percent_error(found: Tensor, expected: Tensor) -> Tensor:

@@ -65,6 +65,11 @@ class Gan3dSettings(PrimarySettings):
         default=0.1,
         description="of the relative error [%] of the visible energy, compared with the fitted response",
     )
+    shape_weight: NonNegativeFloat = Field(
+        default=0,
+        description="of the energy score of the shower shapes along the axes, which compares generated with "
+        "real showers of the same energy without a discriminator; needs `energies_GeV: null`",
+    )
     class_weight: NonNegativeFloat = Field(default=1, description="of the particle type, for several types")
     real_label: float = Field(
         default=1, gt=0.5, le=1, description="what the discriminator is to say of real showers"
@@ -72,6 +77,7 @@ class Gan3dSettings(PrimarySettings):
     flipped_labels: float = Field(default=0.05, ge=0, lt=0.5, description="share of exchanged labels")
     generator_steps: PositiveInt = Field(default=1, description="generator updates per discriminator update")
     optimiser: Literal["adam", "rmsprop"]
+    adam_betas: tuple[float, float] = (0.9, 0.999)
     learning_rate: PositiveFloat
     discriminator_learning_rate: PositiveFloat
     free_output_steps: NonNegativeInt = Field(
