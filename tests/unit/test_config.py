@@ -122,7 +122,7 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         ),
         (
             put("models", "gan", value={"family": "gan3d_conv3d", "noise": 9}),
-            "models.gan.noise: unknown key, expected one of adversarial_weight, ",
+            "models.gan.noise: unknown key, expected one of adam_betas, adversarial_weight, ",
         ),
         (
             put("models", "gan", value={"family": "gan3d_conv2d"}),
@@ -143,6 +143,12 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         (
             put("models", "grid", value={"family": "gan3d_conv3d", "particles": [11]}),
             "models.grid: particles: found [11], expected none or several different ones",
+        ),
+        (
+            put(
+                "models", "grid", value={"family": "gan3d_conv3d", "energies_GeV": [1, 9], "shape_weight": 5}
+            ),
+            "models.grid: shape_weight: found 5 with energies_GeV [1.0, 9.0], expected 0 or ",
         ),
         (
             put("models", "grid", value={"family": "gan3d_conv3d", "energies_GeV": [9, 9]}),

@@ -13,7 +13,7 @@ from caloforge.config.project import model_settings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.models.family import build
-from caloforge.models.gan3d.family import percent_error
+from caloforge.models.gan3d.family import energy_score, percent_error, shapes
 from caloforge.models.gan3d.networks import Verdict, images_of
 from caloforge.models.gan3d.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
@@ -450,6 +450,50 @@ def test_the_discriminator_sees_powers_and_sums_energies():
     assert losses["generator_total"].item() == pytest.approx(0, abs=1e-3)
     images = 100 * cells.reshape(4, SIDE, SIDE, SIDE).permute(0, 2, 3, 1)
     torch.testing.assert_close(gan.discriminator.seen[0][:4], (images + 0.1).sqrt() - math.sqrt(0.1))
+
+
+def test_shapes_are_roots_of_the_shares_of_slices():
+    images = torch.rand(3, 4, 5, 6, generator=rng())
+    found = shapes(images)
+    for image, features in zip(images.numpy(), found.numpy(), strict=True):
+        slices = [*image.sum((1, 2)), *image.sum((0, 2)), *image.sum((0, 1))]
+        np.testing.assert_allclose(features, [math.sqrt(e / image.sum() + 1e-6) for e in slices], rtol=1e-5)
+    assert torch.isfinite(shapes(torch.zeros(1, 4, 5, 6))).all()
+
+
+def test_the_energy_score_is_least_for_the_right_distribution():
+    """Of normal numbers with mean 1 and standard deviation 2, by their closed form and by its slope.
+
+    For X and X' with deviation s and x with deviation 2 and the same mean, E|X - x| = sqrt(2 (s^2 + 4) / pi)
+    and E|X - X'| = 2 s / sqrt(pi). The slope of the score in s counts the second with half its slope: it is
+    zero at s = 2, positive above and negative below.
+    """
+    generator = rng(4)
+    real, z, other = (torch.randn(200_000, 1, generator=generator) for _ in range(3))
+    for s in (1.0, 2.0, 3.0):
+        width = torch.tensor(s, requires_grad=True)
+        score = energy_score(1 + width * z, 1 + width * other, 1 + 2 * real)
+        expected = math.sqrt(2 * (s**2 + 4) / math.pi) - 2 * s / math.sqrt(math.pi)
+        assert score.item() == pytest.approx(expected, abs=0.02)
+        (slope,) = torch.autograd.grad(score, width)
+        expected = s * math.sqrt(2 / math.pi) / math.sqrt(s**2 + 4) - 1 / math.sqrt(math.pi)
+        assert slope.item() == pytest.approx(expected, abs=0.01)
+
+
+def test_the_loss_of_shapes_compares_showers_of_one_energy():
+    """Generators that repeat a real shower leave no distance to it, and none to each other."""
+    cells, energy_GeV = showers(4)
+    gan = model(shape_weight=10.0)
+    real, zero = images_of(cells, gan.shape), nn.Parameter(torch.zeros(()))
+    gan.generator.forward = lambda _latent, _classes, output_relu: real + zero
+    losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
+    assert losses["generator_shape"].item() == pytest.approx(0, abs=1e-6)
+    gan.generator.forward = lambda _latent, _classes, output_relu: real.roll(1, 0) + zero
+    losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
+    features = shapes(real)
+    expected = (features.roll(1, 0) - features).norm(dim=1).mean().item()
+    assert losses["generator_shape"].item() == pytest.approx(expected, rel=1e-4)
+    assert "generator_shape" not in model().training_step(0, cells, energy_GeV, model().optimisers(), rng())
 
 
 def test_momentum_of_the_running_statistics_is_a_setting():

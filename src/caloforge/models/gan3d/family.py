@@ -43,7 +43,8 @@ class Gan3d(Family):
     PTF_m4_1_ReLU). S is not learnt, so its error is no loss of the discriminator; R is fitted to the training
     set where the public code has a polynomial for its own. With several particle types both also minimise
     class_weight times the cross entropy of the type. When the discriminator learns, the labels of a small
-    share of the showers are exchanged.
+    share of the showers are exchanged. What the papers do not have is shape_weight times the `energy_score`
+    of the `shapes` of generated showers beside real ones of the same energies, off by default.
 
     The discriminator sees real and generated showers in one batch, both when it learns and when the generator
     does. The public code shows it one kind at a time; then a batch normalisation just before the heads takes
@@ -160,7 +161,7 @@ class Gan3d(Family):
         parts = self._losses(verdict, requested, torch.ones(len(requested), device=real.device))
         total_GeV = verdict.total_energy * self.settings.cell_unit_GeV
         parts["total"] = percent_error(total_GeV, self.mean_visible_GeV(requested[:, 0]))
-        if self.settings.shape_weight:
+        if self.settings.shape_weight and not free:
             parts["shape"] = energy_score(*map(shapes, (generated, others, real)))
         self._weighted(parts).backward()
         optimiser.step()

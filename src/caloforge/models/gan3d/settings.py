@@ -93,6 +93,15 @@ class Gan3dSettings(PrimarySettings):
     )
 
     @model_validator(mode="after")
+    def _shapes_are_of_the_same_energy(self) -> Self:
+        if self.shape_weight and self.energies_GeV:
+            raise ValueError(
+                f"shape_weight: found {self.shape_weight:g} with energies_GeV {list(self.energies_GeV)}, "
+                "expected 0 or energies_GeV null: shapes are compared at the energies of the data"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _free_output_energies_increase(self) -> Self:
         require_increasing("free_output_energies_GeV", self.free_output_energies_GeV)
         return self
