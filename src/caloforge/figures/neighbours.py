@@ -39,6 +39,8 @@ def distances(samples: Mapping[str, np.ndarray], close: float) -> Figure:
     axes.axvline(close, color=FULL_SIMULATION, linestyle="--")
     if is_wide(low, high):
         axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("Distance to the nearest training shower / incident energy")
     axes.set_ylabel("Fraction of showers per bin")
