@@ -180,7 +180,9 @@ def fit_preprocessing(
             scale = float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2)))
         inputs = settings.inputs or tuple(file.units)
         moments = _moments(file, inputs, readout_threshold_MeV)
-        response = _response(moments.incident_GeV, moments.visible_GeV)
+        known = moments.incident_GeV > 0
+        incident_GeV, visible_GeV = moments.incident_GeV[known], moments.visible_GeV[known]
+        response = _response(incident_GeV, visible_GeV)
         preprocessing = Preprocessing(
             readout_threshold_MeV=readout_threshold_MeV,
             power=power,
@@ -189,7 +191,7 @@ def fit_preprocessing(
             mean=moments.mean if settings.standardise else (0.0,) * len(inputs),
             std=moments.std if settings.standardise else (1.0,) * len(inputs),
             response=response,
-            response_spread=_response_spread(moments.incident_GeV, moments.visible_GeV, response),
+            response_spread=_response_spread(incident_GeV, visible_GeV, response),
             mean_shower=moments.mean_shower,
             rare_hit_MeV=moments.rare_hit_MeV,
         )
@@ -267,8 +269,6 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: f
 
 def _response(incident_GeV: np.ndarray, visible_GeV: np.ndarray) -> tuple[float, ...]:
     """Coefficients of the response; see `fit_preprocessing`."""
-    known = incident_GeV > 0
-    incident_GeV, visible_GeV = incident_GeV[known], visible_GeV[known]
     logarithm = np.log(incident_GeV)
     mean = np.average(logarithm, weights=incident_GeV)
     spread = np.sqrt(np.average((logarithm - mean) ** 2, weights=incident_GeV))
@@ -282,8 +282,6 @@ def _response_spread(
     incident_GeV: np.ndarray, visible_GeV: np.ndarray, response: tuple[float, ...]
 ) -> tuple[float, float]:
     """Stochastic and constant term; see `fit_preprocessing`."""
-    known = incident_GeV > 0
-    incident_GeV, visible_GeV = incident_GeV[known], visible_GeV[known]
     mean_GeV = incident_GeV * np.polynomial.polynomial.polyval(np.log(incident_GeV), response)
     deviation = visible_GeV / mean_GeV - 1
     terms = np.stack([1 / incident_GeV, np.ones_like(incident_GeV)], axis=1)

@@ -8,10 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from caloforge.models.dropout import Dropout
-from caloforge.models.gan3d.networks import centre, conditioned_latent, images_of, showers_of
+from caloforge.models.gan3d.networks import centre, images_of, showers_of
 from caloforge.models.gan3d_conv2d import networks as conv2d
 from caloforge.models.gan3d_conv3d import networks as conv3d
 from caloforge.models.keras_layers import SameConvTranspose2d, glorot_uniform, he_uniform, same_padding
+from caloforge.models.primary.conditions import conditioned_latent
 
 GRIDS = [(25, 25, 25), (8, 8, 8), (12, 10, 16), (51, 51, 25)]
 

@@ -62,6 +62,14 @@ class Family(Trainable):
     its class under the name `FAMILY`, made from its settings, the geometry and the preprocessing.
     """
 
+    generator: nn.Module
+    """Makes showers; the other networks are there to train it."""
+
+    @property
+    def product(self) -> nn.Module:
+        """The generator."""
+        return self.generator
+
     def adopt(self, pretrained: Path) -> None:
         """Take over a network that was trained before, for families that need one."""
         raise NotImplementedError(f"{type(self).__name__} needs no pretrained network: {pretrained}")

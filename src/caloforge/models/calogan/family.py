@@ -1,15 +1,20 @@
 """CaloGAN: losses and steps (M. Paganini, L. de Oliveira, B. Nachman, Phys. Rev. D 97 (2018) 014021)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from caloforge.geometry import Geometry
 from caloforge.models.calogan.networks import Discriminator, Generator
 from caloforge.models.calogan.settings import CaloGanSettings
 from caloforge.models.family import Family, mixed_precision
-from caloforge.models.gan3d.networks import conditioned_latent
-from caloforge.models.primary.conditions import particle_numbers, requested_inputs, visible_share
+from caloforge.models.labels import exchanged_labels
+from caloforge.models.primary.conditions import (
+    conditioned_latent,
+    particle_numbers,
+    requested_inputs,
+    visible_share,
+)
 from caloforge.preprocessing import Preprocessing
 
 
@@ -46,10 +51,6 @@ class CaloGan(Family):
         n_classes = len(settings.particles)
         self.generator = Generator(shapes, settings.latent, n_classes)
         self.discriminator = Discriminator(shapes, n_classes)
-
-    @property
-    def product(self) -> nn.Module:
-        return self.generator
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {
@@ -136,9 +137,7 @@ class CaloGan(Family):
         return visible_share(inputs[:, :1], self.response)
 
     def _labels(self, kind: str, n: int, rng: torch.Generator) -> Tensor:
-        """Labels of n showers, a share of them exchanged: real ones 1, generated ones 0."""
-        exchanged = torch.rand(n, generator=rng, device=rng.device) < self.settings.flipped_labels
-        return (exchanged != (kind == "real")).float()
+        return exchanged_labels(float(kind == "real"), n, self.settings.flipped_labels, rng)
 
     def _classes(self, inputs: Tensor) -> Tensor | None:
         """Number of the particle type of each shower, shape (B,); None for one type."""

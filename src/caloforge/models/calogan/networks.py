@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caloforge.models.gan3d.networks import particle_vectors
 from caloforge.models.keras_layers import BATCH_NORM, LEAKY_SLOPE, glorot_uniform, he_uniform, same_padding
 from caloforge.models.layer_stack.layers import (
     Attention,
@@ -20,6 +19,7 @@ from caloforge.models.layer_stack.layers import (
     Pair,
     sparsity,
 )
+from caloforge.models.primary.conditions import particle_vectors
 
 START_CHANNELS = 36
 
@@ -44,7 +44,7 @@ class Generator(nn.Module):
 
     29,726,280 parameters with the published layers of 3 x 96, 12 x 12 and 12 x 6 cells.
 
-    Shapes: latent (B, latent), see `gan3d.networks.conditioned_latent`, and classes (B,), see
+    Shapes: latent (B, latent), see `conditioned_latent`, and classes (B,), see
     `particle_vectors`, to showers (B, V), >= 0.
     """
 

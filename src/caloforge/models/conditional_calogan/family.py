@@ -13,9 +13,9 @@ from caloforge.models.conditional_calogan.networks import AttributeHead, Generat
 from caloforge.models.conditional_calogan.settings import ConditionalCaloGanSettings
 from caloforge.models.dropout import seed_dropout
 from caloforge.models.family import Family, mixed_precision
-from caloforge.models.gan3d.networks import conditioned_latent
+from caloforge.models.labels import exchanged_labels
 from caloforge.models.layer_stack.layers import published_soft_sparsity, soft_sparsity
-from caloforge.models.primary.conditions import visible_share
+from caloforge.models.primary.conditions import conditioned_latent, visible_share
 from caloforge.preprocessing import Preprocessing
 
 SPARSITY_WIDTH = 0.5
@@ -64,10 +64,6 @@ class ConditionalCaloGan(Family):
         self.discriminator = Discriminator(shapes, layer_features=layer_features)
         self.attribute_head = AttributeHead(geometry.n_cells, n_attributes)
         self.register_buffer("attribute_weights", torch.tensor(settings.weights), persistent=False)
-
-    @property
-    def product(self) -> nn.Module:
-        return self.generator
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         judging = nn.ModuleList([self.discriminator, self.attribute_head])
@@ -176,9 +172,7 @@ class ConditionalCaloGan(Family):
         return energy_GeV * visible_share(energy_GeV, self.preprocessing.response) / self.visible_share
 
     def _labels(self, kind: str, n: int, rng: torch.Generator) -> Tensor:
-        """Labels of n showers, a share of them exchanged: real ones 1, generated ones 0."""
-        exchanged = torch.rand(n, generator=rng, device=rng.device) < self.settings.flipped_labels
-        return (exchanged != (kind == "real")).float()
+        return exchanged_labels(float(kind == "real"), n, self.settings.flipped_labels, rng)
 
 
 FAMILY = ConditionalCaloGan

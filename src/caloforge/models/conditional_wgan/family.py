@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from caloforge import checkpoint
 from caloforge.geometry import Geometry
@@ -52,10 +52,6 @@ class ConditionalWGAN(Family):
         self.regressor.load_state_dict(
             {name.removeprefix("regressor."): weight for name, weight in content["weights"].items()}
         )
-
-    @property
-    def product(self) -> nn.Module:
-        return self.generator
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         betas = self.settings.adam_betas

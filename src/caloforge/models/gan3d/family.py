@@ -10,15 +10,20 @@ from caloforge.geometry import Geometry
 from caloforge.models.dropout import seed_dropout
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.gan3d.networks import (
-    ENERGY_UNIT_GeV,
     Verdict,
-    conditioned_latent,
     images_of,
     showers_of,
 )
 from caloforge.models.gan3d.settings import Gan3dSettings
 from caloforge.models.gan3d.shares import VisibleShares
-from caloforge.models.primary.conditions import particle_numbers, requested_inputs, visible_share
+from caloforge.models.labels import exchanged_labels
+from caloforge.models.primary.conditions import (
+    ENERGY_UNIT_GeV,
+    conditioned_latent,
+    particle_numbers,
+    requested_inputs,
+    visible_share,
+)
 from caloforge.preprocessing import Preprocessing
 
 _LEAST_SEEN = 0.1
@@ -70,10 +75,6 @@ class Gan3d(Family):
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = settings.normalisation_momentum
-
-    @property
-    def product(self) -> nn.Module:
-        return self.generator
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {
@@ -205,9 +206,7 @@ class Gan3d(Family):
         return requested_inputs(inputs, energies_GeV, rng)
 
     def _labels(self, label: float, n: int, rng: torch.Generator) -> Tensor:
-        """Labels of n showers of one kind, a share of them exchanged: real ones to 0, generated ones to 1."""
-        exchanged = torch.rand(n, generator=rng, device=rng.device) < self.settings.flipped_labels
-        return torch.where(exchanged, 0.0 if label else 1.0, label)
+        return exchanged_labels(label, n, self.settings.flipped_labels, rng)
 
     def _classes(self, inputs: Tensor) -> Tensor:
         """Number of the particle type of each shower, shape (B,)."""

@@ -1,4 +1,4 @@
-"""What the two three-dimensional GANs share: axes, the conditioned latent vector, what a discriminator says.
+"""What the two three-dimensional GANs share: axes, and what a discriminator says.
 
 Showers on a regular grid are images of shape (B, nx, ny, nz) inside the networks, with cell energies as they
 come. Both families are those of https://github.com/svalleco/3Dgan.
@@ -7,11 +7,7 @@ come. Both families are those of https://github.com/svalleco/3Dgan.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
-
-ENERGY_UNIT_GeV = 100
-"""Energy of the primary that counts as one, in the latent vector and in what discriminators reconstruct."""
+from torch import Tensor
 
 
 class Verdict(NamedTuple):
@@ -29,23 +25,6 @@ class Verdict(NamedTuple):
 
     particle: Tensor | None = None
     """Logits of the classes of particles, shape (B, classes)."""
-
-
-def conditioned_latent(noise: Tensor, energy_GeV: Tensor) -> Tensor:
-    """Noise times the energy of the primary in units of 100 GeV: the input of both generators.
-
-    Shapes: noise (B, L), energy_GeV (B,) to (B, L).
-    """
-    return noise * (energy_GeV / ENERGY_UNIT_GeV)[:, None]
-
-
-def particle_vectors(n_classes: int, latent: int) -> nn.Embedding | None:
-    """Learnt vectors, one per class of particles, that a generator multiplies the latent vector by.
-
-    As in CaloGAN (M. Paganini, L. de Oliveira, B. Nachman 2018), except that they start at one, like a
-    network without classes, and not at random. None for fewer than two classes.
-    """
-    return nn.Embedding(n_classes, latent, _weight=torch.ones(n_classes, latent)) if n_classes > 1 else None
 
 
 def images_of(showers: Tensor, shape: tuple[int, int, int]) -> Tensor:

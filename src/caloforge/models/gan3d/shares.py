@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from caloforge.models.gan3d.networks import ENERGY_UNIT_GeV, images_of
+from caloforge.models.gan3d.networks import images_of
+from caloforge.models.primary.conditions import ENERGY_UNIT_GeV
 from caloforge.preprocessing import Preprocessing
 
 
@@ -65,7 +66,7 @@ class VisibleShares(nn.Module):
         visible_GeV = (mean_visible_GeV * (1 + spread * noise[:, 0]).clamp_min(0))[:, None, None, None]
         mean_GeV = visible_GeV * _normalised(self.mean_shower * (1 + output).relu())
         read_GeV = visible_GeV * _normalised(self._hits(mean_GeV.detach(), rng))
-        return read_GeV.detach() + (mean_GeV - mean_GeV.detach())
+        return read_GeV + (mean_GeV - mean_GeV.detach())
 
     def _hits(self, mean_GeV: Tensor, rng: torch.Generator) -> Tensor:
         hit_GeV = self.threshold_GeV + self.rare_hit_GeV

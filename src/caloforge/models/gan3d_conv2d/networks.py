@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caloforge.models.dropout import Dropout
-from caloforge.models.gan3d.networks import Verdict, centre, particle_vectors
+from caloforge.models.gan3d.networks import Verdict, centre
 from caloforge.models.keras_layers import (
     BATCH_NORM,
     LEAKY_SLOPE,
@@ -24,6 +24,7 @@ from caloforge.models.keras_layers import (
     he_uniform,
     same_padding,
 )
+from caloforge.models.primary.conditions import particle_vectors
 
 ROTATIONS = ((2, 0, 1), (1, 2, 0), (0, 1, 2))
 """Axes of the grid that are the channels, rows and columns of each branch."""

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caloforge.models.dropout import Dropout
-from caloforge.models.gan3d.networks import Verdict, centre, particle_vectors
+from caloforge.models.gan3d.networks import Verdict, centre
 from caloforge.models.keras_layers import BATCH_NORM, LEAKY_SLOPE, glorot_uniform, he_uniform, same_padding
+from caloforge.models.primary.conditions import particle_vectors
 
 START_CHANNELS = 8
 DROPOUT = 0.2

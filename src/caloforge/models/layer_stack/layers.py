@@ -158,9 +158,8 @@ class MinibatchDiscrimination(nn.Module):
         super().__init__()
         self.kernels = kernels
         self.project = nn.Linear(features, kernels * dimensions)
-        bound = sqrt(
-            6 / (kernels * (features + dimensions))
-        )  # the fans of a kernel of Keras (10, features, 10)
+        # Keras counts the fans of a kernel of shape (kernels, features, dimensions).
+        bound = sqrt(6 / (kernels * (features + dimensions)))
         nn.init.uniform_(self.project.weight, -bound, bound)
         nn.init.zeros_(self.project.bias)
 

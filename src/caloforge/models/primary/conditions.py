@@ -1,11 +1,15 @@
-"""Conditions of showers of one primary: its energy, its type and the energy that becomes visible."""
+"""Conditions of showers of one primary, its energy, its type and the energy that becomes visible, and how
+generators are told of them."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caloforge.errors import CaloforgeError
+
+ENERGY_UNIT_GeV = 100
+"""Energy of the primary that counts as one, in the latent vector and in what discriminators reconstruct."""
 
 
 def visible_share(energy_GeV: Tensor, response: Sequence[float]) -> Tensor:
@@ -47,3 +51,20 @@ def particle_numbers(codes: Tensor, particles: Sequence[int]) -> Tensor:
             f"model: {', '.join(map(str, particles))}"
         )
     return matches.int().argmax(dim=1)
+
+
+def conditioned_latent(noise: Tensor, energy_GeV: Tensor) -> Tensor:
+    """Noise times the energy of the primary in units of 100 GeV: the input of both generators.
+
+    Shapes: noise (B, L), energy_GeV (B,) to (B, L).
+    """
+    return noise * (energy_GeV / ENERGY_UNIT_GeV)[:, None]
+
+
+def particle_vectors(n_classes: int, latent: int) -> nn.Embedding | None:
+    """Learnt vectors, one per class of particles, that a generator multiplies the latent vector by.
+
+    As in CaloGAN (M. Paganini, L. de Oliveira, B. Nachman 2018), except that they start at one, like a
+    network without classes, and not at random. None for fewer than two classes.
+    """
+    return nn.Embedding(n_classes, latent, _weight=torch.ones(n_classes, latent)) if n_classes > 1 else None
