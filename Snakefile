@@ -24,6 +24,7 @@ wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
     model="|".join(CONFIG.models),
     seed="[0-9]+",
+    applied="|".join(CONFIG.datasets),
     split="train|test",
 
 
@@ -44,6 +45,7 @@ rule all:
 
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/ingest.smk"
+include: "workflow/rules/combine.smk"
 include: "workflow/rules/draw_dataset.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/train.smk"
@@ -52,4 +54,10 @@ include: "workflow/rules/export_root.smk"
 include: "workflow/rules/observe.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/apply.smk"
 include: "workflow/rules/report.smk"
+
+
+if CONFIG.timing:
+
+    include: "workflow/rules/time_generation.smk"

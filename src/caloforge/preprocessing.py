@@ -24,6 +24,8 @@ _LEAST_LOG_SPREAD = 0.1
 _RARE = 0.1
 """Share of the showers below which a cell is rarely hit."""
 _LOGARITHM = re.compile(r"log\((\w+)\)")
+_REFERENCE = ("reference",)
+"""Inputs of networks that are given images of the fast simulation."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Preprocessing:
         scale.
     inputs
         Network inputs in order: a condition, a ratio `a/b` of two or a logarithm `log(a)`; `energy` is the
-        incident energy [GeV].
+        incident energy [GeV]. Or `reference` alone: every cell of the image of the fast simulation, on the
+        scale of the cells.
     mean, std
         Of each input over the training set; 0 and 1 where inputs are not standardised.
     response
@@ -88,8 +91,26 @@ class Preprocessing:
         energy = special.inv_boxcox(boxcox, self.power) * self.readout_threshold_MeV
         return np.where(filled, energy, 0).astype(np.float32)
 
+    @property
+    def paired(self) -> bool:
+        """Whether networks are given the image of the fast simulation of each event."""
+        return self.inputs == _REFERENCE
+
+    def require_inputs(self, file: ShowerFile) -> None:
+        """Check that a file has what the network inputs are made of.
+
+        Raises
+        ------
+        CaloforgeError
+            If it has no images of the fast simulation and networks are given them.
+        """
+        if self.paired:
+            _require_pairs(file)
+
     def network_inputs(self, batch: Showers) -> np.ndarray:
-        """Network inputs of the showers in `batch`: float32, shape (n, inputs)."""
+        """Network inputs of the showers in `batch`: float32, shape (n, inputs), or (n, V) if `paired`."""
+        if self.paired:
+            return self.forward(batch.reference)
         values = _columns(self.inputs, batch)
         return ((values - self.mean) / self.std).astype(np.float32)
 
@@ -167,7 +188,8 @@ def fit_preprocessing(
     Raises
     ------
     CaloforgeError
-        If no cell is above the readout threshold or an input does not vary.
+        If no cell is above the readout threshold, no incident energy above 0, an input does not vary or the
+        file lacks the images that inputs are made of.
     """
     with (
         recorded(record, stage="preprocess", inputs=[train], settings=settings.model_dump(mode="json")),
@@ -179,8 +201,12 @@ def fit_preprocessing(
             power = _likely_power(ratio) if settings.power == "fit" else settings.power
             scale = float(np.sqrt(np.mean(special.boxcox(ratio, power) ** 2)))
         inputs = settings.inputs or tuple(file.units)
-        moments = _moments(file, inputs, readout_threshold_MeV)
+        if inputs == _REFERENCE:
+            _require_pairs(file)
+        moments = _moments(file, () if inputs == _REFERENCE else inputs, readout_threshold_MeV)
         known = moments.incident_GeV > 0
+        if not known.any():
+            raise CaloforgeError(f"{file.path}: every incident energy is 0, expected some above")
         incident_GeV, visible_GeV = moments.incident_GeV[known], moments.visible_GeV[known]
         response = _response(incident_GeV, visible_GeV)
         preprocessing = Preprocessing(
@@ -196,6 +222,11 @@ def fit_preprocessing(
             rare_hit_MeV=moments.rare_hit_MeV,
         )
         write_json(output, preprocessing.as_dict())
+
+
+def _require_pairs(file: ShowerFile) -> None:
+    if not file.paired:
+        raise CaloforgeError(f"{file.path}: no data set reference, expected images of the fast simulation")
 
 
 def _non_empty_cells(file: ShowerFile, readout_threshold_MeV: float) -> np.ndarray:
@@ -295,7 +326,8 @@ def _blocks(file: ShowerFile) -> Iterator[Showers]:
 
 def _columns(inputs: tuple[str, ...], batch: Showers) -> np.ndarray:
     """The input expressions for every shower of `batch`: float64, shape (n, inputs)."""
-    return np.stack([_evaluate(expression, batch) for expression in inputs], axis=1)
+    values = [_evaluate(expression, batch) for expression in inputs]
+    return np.reshape(values, (len(inputs), len(batch))).T
 
 
 def _evaluate(expression: str, batch: Showers) -> np.ndarray:

@@ -15,7 +15,18 @@ from typing import Any
 from caloforge.atomic import write_json
 from caloforge.errors import CaloforgeError
 
-_LIBRARIES = ("numpy", "scipy", "h5py", "uproot", "awkward", "torch", "mplhep", "matplotlib")
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "h5py",
+    "uproot",
+    "awkward",
+    "fastjet",
+    "scikit-learn",
+    "torch",
+    "mplhep",
+    "matplotlib",
+)
 
 
 def file_digest(path: Path) -> str:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import h5py
 import numpy as np
@@ -238,29 +238,63 @@ class ShowerFile:
 
     def read(self, start: int = 0, stop: int | None = None) -> Showers:
         """Read the showers from `start` up to but not including `stop` (default: the end)."""
-        rows = slice(start, self.n if stop is None else stop)
-        try:
-            return Showers(
-                self._file["showers"][rows],
-                self._file["incident_energies"][rows],
-                {name: self._file["conditions"][name][rows] for name in self.units},
-                self._file["event"][rows],
-                self._file["reference"][rows] if self.paired else None,
-            )
-        except OSError as error:
-            raise CaloforgeError(
-                f"{self.path}: showers {rows.start} to {rows.stop} cannot be read: {error}"
-            ) from None
+        images = ("showers", "reference") if self.paired else ("showers",)
+        return self._read(slice(start, self.n if stop is None else stop), *images)
 
     def blocks(self, events: int) -> Iterator[Showers]:
         """Read the whole file in blocks of `events` showers; the last one may be shorter."""
         for start in range(0, self.n, events):
             yield self.read(start, min(start + events, self.n))
 
+    def image_blocks(self, events: int, image: Literal["showers", "reference"]) -> Iterator[Showers]:
+        """Read the whole file in blocks, of each shower one image alone: as `showers`, whichever it is.
+
+        Raises
+        ------
+        CaloforgeError
+            If there are no reference images.
+        """
+        if image == "reference" and not self.paired:
+            raise CaloforgeError(f"{self.path}: no reference images found, expected one for every shower")
+        for start in range(0, self.n, events):
+            yield self._read(slice(start, min(start + events, self.n)), image)
+
     def event_blocks(self, events: int) -> Iterator[np.ndarray]:
         """Read the event numbers alone, in blocks of `events`: int64, shape (n,)."""
         for start in range(0, self.n, events):
             yield self._file["event"][start : start + events]
+
+    def condition(self, name: str) -> np.ndarray:
+        """Read one condition of every shower: float32, shape (N,).
+
+        Raises
+        ------
+        CaloforgeError
+            If the file has no such condition or it cannot be read.
+        """
+        if name not in self.units:
+            found = ", ".join(self.units) or "none"
+            raise CaloforgeError(f"{self.path}: no condition {name}, found {found}")
+        try:
+            return self._file["conditions"][name][:]
+        except OSError as error:
+            raise CaloforgeError(f"{self.path}: condition {name} cannot be read: {error}") from None
+
+    def _read(self, rows: slice, *images: str) -> Showers:
+        """Read some rows, with the first of `images` as showers and the second as reference."""
+        try:
+            showers, *reference = (self._file[image][rows] for image in images)
+            return Showers(
+                showers,
+                self._file["incident_energies"][rows],
+                {name: self._file["conditions"][name][rows] for name in self.units},
+                self._file["event"][rows],
+                *reference,
+            )
+        except OSError as error:
+            raise CaloforgeError(
+                f"{self.path}: showers {rows.start} to {rows.stop} cannot be read: {error}"
+            ) from None
 
     def _validate(self) -> None:
         missing = [

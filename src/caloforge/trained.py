@@ -15,8 +15,10 @@ def load_model(model: Any, reference: ShowerFile, preprocessing: Preprocessing, 
     Raises
     ------
     CaloforgeError
-        If the checkpoint was made with other settings, another geometry or another preprocessing.
+        If the checkpoint was made with other settings, another geometry or another preprocessing, or the
+        file lacks the images that the model is given.
     """
+    preprocessing.require_inputs(reference)
     content = checkpoints.load(checkpoint, model.family)
     checkpoints.require(
         checkpoint,

@@ -114,7 +114,7 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
         ),
         (
             put("models", "gan", "family", value="wgan"),
-            "models.gan: found 'wgan', expected one of 'calogan', 'conditional_calogan', ",
+            "models.gan: found 'wgan', expected one of 'calogan', 'calpagan', 'conditional_calogan', ",
         ),
         (
             lambda config: config["models"]["gan"].pop("family"),

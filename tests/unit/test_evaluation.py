@@ -119,7 +119,8 @@ def test_metrics_agree_with_scipy(evaluated):
     metrics = json.loads(evaluated["metrics"].read_text())
     assert metrics["label"] == "A demonstration"
     assert metrics["events"] == {"generated": 200, "reference": 200, "independent": 200}
-    assert set(metrics) == {"label", "events", "observables", "samples"}
+    assert set(metrics) == {"label", "events", "observables", "samples", "tables"}
+    assert metrics["tables"] == []
     assert set(metrics["observables"]) == {"response", "total_energy_MeV", "width_mm"}
     for name, entry in metrics["observables"].items():
         reference, generated = (read_scalar(evaluated[kind], name) for kind in ("reference", "generated"))

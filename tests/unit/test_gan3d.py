@@ -12,10 +12,10 @@ from caloforge import checkpoint
 from caloforge.config.project import model_settings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
+from caloforge.models.energy_score import energy_score, percent_error, shapes
 from caloforge.models.family import build
-from caloforge.models.gan3d.family import energy_score, percent_error, shapes
 from caloforge.models.gan3d.networks import Verdict, images_of
-from caloforge.models.gan3d.shares import VisibleShares
+from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
 from caloforge.sampling import generate
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
@@ -386,14 +386,10 @@ def test_rare_hits_keep_the_mean_and_have_an_exponential_excess():
     n_cells, n = SIDE**3, 4000
     mean_MeV = np.full(n_cells, 0.1)
     mean_MeV[:2] = 750
-    shares = VisibleShares(
-        (SIDE, SIDE, SIDE),
-        preprocessing(mean_shower=tuple(mean_MeV / mean_MeV.sum()), response_spread=(0.0, 0.0)),
-    )
+    weights = torch.from_numpy(mean_MeV).float().expand(n, -1)
+    shares = VisibleShares(weights[0], preprocessing(response_spread=(0.0, 0.0)))
     visible_GeV = torch.full((n,), mean_MeV.sum() / 1000)
-    output = torch.zeros(n, SIDE, SIDE, SIDE)
-    images_GeV = shares.images_GeV(output, torch.zeros(n, 4), visible_GeV, visible_GeV, rng(2))
-    cells_MeV = 1000 * images_GeV.permute(0, 3, 1, 2).flatten(1).numpy()
+    cells_MeV = 1000 * shares.cells_GeV(weights, torch.zeros(n, 4), visible_GeV, visible_GeV, rng(2)).numpy()
     np.testing.assert_allclose(cells_MeV.sum(axis=1), mean_MeV.sum(), rtol=1e-5)
     np.testing.assert_allclose(cells_MeV[:, :2], 750, rtol=0.02)
     rare = cells_MeV[:, 2:]
@@ -406,15 +402,15 @@ def test_rare_hits_keep_the_mean_and_have_an_exponential_excess():
 
 
 def test_gradients_pass_hits_as_if_cells_read_their_mean():
-    shares = VisibleShares((SIDE, SIDE, SIDE), preprocessing())
+    shares = VisibleShares(torch.rand(SIDE, SIDE, SIDE, generator=rng(1)), preprocessing())
     generator = torch.Generator().manual_seed(3)
     output = torch.randn(2, SIDE, SIDE, SIDE, generator=generator, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(2, SIDE, SIDE, SIDE, generator=generator, dtype=torch.float64)
     energy_GeV, visible_GeV = torch.tensor([0.5, 100.0]), torch.tensor([0.01, 2.0])
     noise = torch.zeros(2, 4)
-    images_GeV = shares.double().images_GeV(output, noise, visible_GeV, energy_GeV, rng())
-    (found,) = torch.autograd.grad((images_GeV * weights).sum(), output)
-    mean = shares.mean_shower * (1 + output).relu()
+    mean = shares.double().mean_shower * (1 + output).relu()
+    images_GeV = shares.cells_GeV(mean, noise, visible_GeV, energy_GeV, rng())
+    (found,) = torch.autograd.grad((images_GeV * weights).sum(), output, retain_graph=True)
     mean_GeV = visible_GeV[:, None, None, None] * mean / mean.sum(dim=(1, 2, 3), keepdim=True)
     (expected,) = torch.autograd.grad((mean_GeV * weights).sum(), output)
     torch.testing.assert_close(found, expected)
@@ -594,7 +590,7 @@ def test_validation_by_shower_shapes_sees_the_axes_and_the_threshold(tmp_path):
     def of(made: torch.Tensor) -> float:
         gan = model()
         gan.generate = lambda inputs, rng: made
-        return score(gan)
+        return score(gan)["validation"]
 
     assert of(cells) == pytest.approx(0, abs=1e-6)
     assert of(2 * torch.where(cells > 5e-5, cells, 0)) == pytest.approx(1, rel=1e-5)

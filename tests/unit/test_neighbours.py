@@ -205,7 +205,7 @@ def test_only_so_many_showers_are_compared(tmp_path):
 
 def test_blocks_do_not_matter(memorising, tmp_path, monkeypatch):
     samples, (numbers, _) = memorising
-    monkeypatch.setattr(neighbours, "BLOCK_CELLS", 13 * STACK.n_cells)
+    monkeypatch.setattr("caloforge.evaluation.samples.BLOCK_CELLS", 13 * STACK.n_cells)
     again, _ = compared(tmp_path, samples)
     assert again == numbers
 

@@ -235,3 +235,68 @@ def test_showers_without_energy_are_refused(tmp_path):
         CaloforgeError, match=r"train\.h5: no cell is above the readout threshold of 0\.5 MeV"
     ):
         fit(tmp_path, batch, energies="linear")
+
+
+# Pairs
+
+
+def paired_file(path, reference: np.ndarray, incident: np.ndarray) -> Showers:
+    """Images of the full simulation with those of the fast one, of towers."""
+    rng = np.random.default_rng(8)
+    n = len(reference)
+    batch = Showers(
+        rng.uniform(0, 3, reference.shape).astype(np.float32),
+        incident.astype(np.float32)[:, None],
+        {},
+        np.arange(n),
+        reference.astype(np.float32),
+    )
+    with ShowerWriter(path, TOWERS, {}, paired=True) as writer:
+        writer.append(batch)
+    return batch
+
+
+TOWERS = Geometry(name="towers", layers=[{"kind": "eta_phi", "eta_edges": [-1, 0, 1, 2], "n_phi": 4}])
+PAIRED = {"energies": "linear", "inputs": ("reference",), "standardise": False}
+
+
+def fit_pairs(folder) -> Preprocessing:
+    fit_preprocessing(
+        PreprocessingSettings(**PAIRED),
+        train=folder / "train.h5",
+        readout_threshold_MeV=0.5,
+        output=folder / "preprocessing.json",
+        record=folder / "preprocess.json",
+    )
+    return Preprocessing.load(folder / "preprocessing.json")
+
+
+def test_the_input_of_pairs_is_the_fast_image_in_GeV_above_the_threshold(tmp_path):
+    reference = np.random.default_rng(9).uniform(0, 2, (30, 12))
+    reference[3] = 0  # an event that the fast simulation leaves empty
+    batch = paired_file(tmp_path / "train.h5", reference, reference.sum(axis=1))
+    transforms = fit_pairs(tmp_path)
+    assert transforms.paired
+    found = transforms.network_inputs(batch)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.where(reference > 0.5, reference / 1000, 0), rtol=1e-6)
+    seen = np.where(batch.showers > 0.5, batch.showers, 0)
+    np.testing.assert_allclose(transforms.mean_shower, seen.sum(axis=0) / seen.sum(), rtol=1e-3)
+    assert np.isfinite([*transforms.response, *transforms.response_spread]).all()
+
+
+def test_pairs_are_missing_or_without_energy(tmp_path):
+    paired_file(tmp_path / "train.h5", np.zeros((5, 12)), np.zeros(5))
+    with pytest.raises(CaloforgeError, match=r"train\.h5: every incident energy is 0, expected some above"):
+        fit_pairs(tmp_path)
+    write(tmp_path / "train.h5", showers(20, np.random.default_rng(1)))
+    with pytest.raises(
+        CaloforgeError, match=r"train\.h5: no data set reference, expected images of the fast"
+    ):
+        fit_pairs(tmp_path)
+    assert not (tmp_path / "preprocessing.json").exists()
+
+
+def test_other_inputs_are_no_pairs(tmp_path):
+    transforms = fit(tmp_path, showers(50, np.random.default_rng(3)), power=0)
+    assert not transforms.paired

@@ -84,6 +84,7 @@ SAMPLE = MADE_BY | {
 INGEST = MADE_BY | {
     "dataset": "ecal",
     "inputs": {"data/a.root": "ab" * 32},
+    "paired_files": [],
     "settings": {
         "title": "Electrons " + EVIL,
         "source": {"format": "root_cells", "files": ["data/*.root"]},
@@ -305,6 +306,53 @@ def test_numbers_of_whole_samples_have_a_table_and_rows_of_their_own(rendered, m
     ]
 
 
+def cell(value, error):
+    return {"value": value, "error": error}
+
+
+TABLES = [
+    {
+        "title": "Grouped " + EVIL,
+        "note": "Note " + EVIL,
+        "columns": ["fast – full: jet 1", "fast – full: jet 2", "floor: jet 1"],
+        "rows": [
+            {"label": "Mass of " + EVIL, "unit": "GeV", "cells": [cell(12.34, 1.2), None, cell(None, None)]},
+            {"label": "Azimuth", "unit": "1", "cells": [cell(3, 0.5), cell(4, 0.5), cell(5, 0.5)]},
+        ],
+    },
+    {
+        "title": "Plain",
+        "note": "",
+        "columns": ["jet 1", "jet 2"],
+        "rows": [{"label": "Ratio", "unit": "1", "cells": [cell(0.5, 0.1), cell(2, 0.25)]}],
+    },
+]
+
+
+def test_tables_have_headings_of_their_groups_and_rows_of_the_summary(rendered, make_run):
+    plain, run = make_run(1), make_run(2)
+    path = run.run_directory / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tables": TABLES}))
+    page, summary = rendered(plain, run)
+    assert page.row("Mass of") == [f"Mass of {EVIL} [GeV]", "12.3 ± 1.2", "–", "–"]
+    assert page.row("Ratio") == ["Ratio", "0.50 ± 0.10", "2.00 ± 0.25"]
+    first = page.rows.index(page.row("Mass of"))
+    assert page.rows[first - 2 : first] == [["", "fast – full", "floor"], ["", "jet 1", "jet 2", "jet 1"]]
+    assert page.rows[page.rows.index(page.row("Ratio")) - 1] == ["", "jet 1", "jet 2"]
+    groups = [attrs for tag, attrs in page.tags if tag == "th" and attrs.get("scope") == "colgroup"]
+    assert [attrs["colspan"] for attrs in groups if attrs["colspan"] in "21"][-2:] == ["2", "1"]
+    for text in ("Grouped " + EVIL, "Note " + EVIL):
+        assert page.text.count(text) == 1
+    assert "script" not in {tag for tag, _ in page.tags}
+    rows = [row for row in csv.DictReader(summary.splitlines()) if " / " in row["metric"]]
+    keys = ("seed", "observable", "metric", "unit", "value", "error", "floor")
+    assert [[row[key] for key in keys] for row in rows[:2]] == [
+        ["2", "Mass of " + EVIL, f"Grouped {EVIL} / fast – full: jet 1", "GeV", "12.34", "1.2", ""],
+        ["2", "Mass of " + EVIL, f"Grouped {EVIL} / floor: jet 1", "GeV", "", "", ""],
+    ]
+    assert len(rows) == 5 + 2
+
+
 def test_overview_shows_mean_separation(rendered, make_run):
     """Mean of 0.03 and 0.09; of 0.0261, 0.01 and 0.02."""
     page, _ = rendered(make_run(1), make_run(2, label=""))
@@ -390,6 +438,62 @@ def test_cost_table_has_a_row_per_run_and_one_for_geant4(rendered, make_run, mak
     assert page.text.count("The source files do not state the CPU time of Geant4.") == 1
 
 
+def test_a_run_applied_to_another_data_set_stands_beside_its_own_result(rendered, make_run, make_dataset):
+    own = make_run(1)
+    applied = replace(own, applied_to="other")
+    write_figures(applied.result_directory / "figures")
+    for name in ("sample.json", "evaluate.json", "metrics.json"):
+        (applied.result_directory / name).write_text((own.run_directory / name).read_text())
+    metrics = json.loads((own.run_directory / "metrics.json").read_text())
+    for observable in metrics["observables"].values():
+        observable["generated"]["separation"] = {"value": 0.875, "error": 0.01}
+    (applied.result_directory / "metrics.json").write_text(json.dumps(metrics))
+    combined = make_dataset(
+        "other",
+        settings=INGEST["settings"] | {"combine": ["ecal", "ecal2"], "select": {"energy": [0, 70]}},
+    )
+    page, summary = rendered(own, applied, ecal=make_dataset(), other=combined)
+    assert "cwgan / seed 1 across data sets" in page.text
+    (cells,) = [row for row in page.rows if row[:1] == ["ecal"] and len(row) == 3]
+    assert cells[2].startswith("0.88 (")
+    assert not cells[1].startswith("0.88")
+    assert "ecal / cwgan / seed 1, applied to other" in page.text
+    rows = list(csv.DictReader(summary.splitlines()))
+    assert {row["applied_to"] for row in rows} == {"", "other"}
+    assert sum(row["applied_to"] == "other" for row in rows) * 2 == len(rows)
+    assert [row[0] for row in page.rows if row].count("cwgan / seed 1conditional_wgan" + EVIL) == 1
+
+
+DEVICES = [
+    {
+        "label": "CPU, 2 threads",
+        "gpus": [],
+        "times": [
+            {"batch_size": n, "ms_per_shower": {"low": 0.95 / n, "median": 1.2345 / n, "high": 1.5 / n}}
+            for n in (1, 8)
+        ],
+        "not_measured": None,
+    },
+    {"label": "1 GPU", "gpus": [], "times": [], "not_measured": "no CUDA device " + EVIL},
+]
+
+
+def test_times_against_the_batch_size_have_a_table_and_a_figure(rendered, make_run):
+    timed, plain = replace(make_run(1), timed=True), make_run(2)
+    (timed.run_directory / "timing.json").write_text(json.dumps({"devices": DEVICES}))
+    write_figures(timed.run_directory / "timing_figures")
+    page, _ = rendered(timed, plain)
+    assert page.row("Showersat once") == ["Showersat once", "ms per shower: cwgan / seed 1"]
+    assert page.row("CPU, 2") == ["CPU, 2 threads", "1 GPUnot measured: no CUDA device " + EVIL]
+    assert page.row("1") == ["1", "1.23 (0.95 to 1.5)", "–"]
+    assert page.row("8") == ["8", "0.154 (0.12 to 0.19)", "–"]
+    assert page.text.index("Cost") < page.text.index("not measured") < page.text.index("Data set ecal")
+    assert len(page.attributes("src")) == 2 * 2 + 2 + 2
+    (timed.run_directory / "timing.json").unlink()
+    with pytest.raises(CaloforgeError, match=r"timing\.json: no such file"):
+        rendered(timed, plain)
+
+
 def test_data_set_and_training_are_described(rendered):
     page, _ = rendered()
     assert page.row("a.root") == ["a.root", "1,000", "42", "0.25 s", "abababababab…"]
@@ -422,6 +526,7 @@ def test_sources_without_metadata_have_no_speed_up_and_say_nothing_of_geant4(ren
 
 PAIRS = INGEST | {
     "inputs": {"data/fast.root": "ab" * 32, "data/full.root": "cd" * 32},
+    "paired_files": ["data/full.root"],
     "settings": {
         "title": "Jets " + EVIL,
         "source": {
@@ -479,6 +584,13 @@ def test_a_data_set_without_a_run_is_shown_and_its_text_never_interpreted(render
     assert "jets" not in summary
 
 
+def test_numbers_of_collisions_speak_of_no_primaries(rendered, make_run, make_dataset):
+    page, _ = rendered(replace(make_run(), dataset="jets"), jets=make_dataset("jets", PAIRS))
+    section = page.text[page.text.index("Distances to the full simulation") :]
+    assert "200 generated events against 200 of the full simulation for the same collisions" in section
+    assert "primaries" not in section
+
+
 def test_sources_without_a_digest_are_listed(rendered, make_dataset):
     page, _ = rendered(ecal=make_dataset(inputs={}))
     assert page.row("a.root")[-1] == "–"
@@ -523,6 +635,7 @@ def test_summary_has_a_row_per_run_observable_and_metric(rendered, make_run):
         "dataset": "ecal",
         "model": "cwgan",
         "seed": "1",
+        "applied_to": "",
         "label": EVIL,
         "observable": "width_mm",
         "metric": "wasserstein",

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,14 @@ def test_a_grid_gives_every_combination(trained):
 def test_a_grid_may_state_the_energy(trained):
     generated = run(trained, grid={"values": {"px": [0], "py": [0], "pz": [4], "energy": [1, 2]}})
     np.testing.assert_array_equal(generated.incident_energies[:, 0], [1000, 2000])
+
+
+def test_a_model_for_pairs_needs_pairs(trained):
+    paired = replace(PREPROCESSING, power=None, scale=1000.0, inputs=("reference",))
+    (trained / "preprocessing.json").write_text(json.dumps(paired.as_dict()))
+    with pytest.raises(CaloforgeError, match=r"test\.h5: no data set reference, expected images of the fast"):
+        run(trained)
+    assert not (trained / "samples.h5").exists()
 
 
 def test_an_incomplete_grid_is_refused(trained):

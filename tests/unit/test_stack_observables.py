@@ -388,7 +388,7 @@ PREPROCESSING = Preprocessing(0.5, 1.0, 1.0, ("energy",), (0.0,), (1.0,), (0.2,)
 
 
 def score(path, cells_MeV):
-    return ShowerValidation(path, PREPROCESSING, seed=1)(Replay(PREPROCESSING, cells_MeV))
+    return ShowerValidation(path, PREPROCESSING, seed=1)(Replay(PREPROCESSING, cells_MeV))["validation"]
 
 
 @pytest.mark.parametrize("geometry", [SAME_X, GRID, IMAGE], ids=lambda geometry: geometry.name)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,35 @@ def test_a_set_beyond_the_memory_budget_is_read_in_shuffled_groups(showers):
     assert np.abs(np.diff([number // BLOCK_EVENTS for number in order[:1500]])).max() > 0
 
 
+def test_inputs_of_pairs_count_in_the_memory_budget(tmp_path):
+    """Blocks of 1024 events with two images of four cells; the fast image is the input."""
+    n = 4 * BLOCK_EVENTS
+    full, fast = np.random.default_rng(0).uniform(1, 9, (2, n, 4)).astype(np.float32)
+    fast[:, 0] = 1 + np.arange(n)
+    with ShowerWriter(tmp_path / "pairs.h5", GEOMETRY, {}, paired=True) as writer:
+        writer.append(Showers(full, np.ones((n, 1), np.float32), {}, np.arange(n), fast))
+    preprocessing = replace(PREPROCESSING, power=None, scale=1000.0, inputs=("reference",))
+    of = TrainingBatches(
+        tmp_path / "pairs.h5",
+        preprocessing,
+        batch_size=256,
+        seed=1,
+        memory_budget_MB=2.1 * BLOCK_EVENTS * 8 * 4 / 1e6,
+    )
+    assert of.blocks_per_group == 2
+    (_, first), *_ = of.epoch(0, torch.device("cpu"))
+    events = (1000 * first[:, 0]).round().int().numpy() - 1
+    np.testing.assert_allclose(first, fast[events] / 1000, rtol=1e-6)
+    with pytest.raises(CaloforgeError, match=r"no data set reference, expected images of the fast"):
+        TrainingBatches(_unpaired(tmp_path), preprocessing, batch_size=1, seed=1, memory_budget_MB=1)
+
+
+def _unpaired(folder):
+    with ShowerWriter(folder / "alone.h5", GEOMETRY, {}) as writer:
+        writer.append(Showers(np.ones((3, 4), np.float32), np.ones((3, 1)), {}, np.arange(3)))
+    return folder / "alone.h5"
+
+
 def test_fewer_showers_than_a_batch_are_refused(showers):
     with pytest.raises(CaloforgeError, match=r"20\.h5: 20 showers found, expected at least one batch of 32"):
         batches(showers(20))
@@ -124,14 +154,16 @@ class Line(Trainable):
         return {"loss": loss.detach()}
 
 
-def run(path, work, *, pause_s=0.0, poison_step=None, identity="one", scores=None, **settings):
+def run(path, work, *, pause_s=0.0, poison_step=None, identity="one", scores=None, beside=None, **settings):
     network = Line(poison_step, pause_s)
     scores = iter(scores or [])
     done = fit(
         network,
         TrainingSettings(**{"epochs": 4, "batch_size": 32, "checkpoint_minutes": 0} | settings),
         batches(path),
-        validate=lambda: next(scores, None) or network.line.weight.square().sum().item(),
+        validate=lambda: (
+            {"validation": next(scores, None) or network.line.weight.square().sum().item()} | (beside or {})
+        ),
         seed=5,
         identity=identity,
         work=work,
@@ -218,6 +250,13 @@ def test_history_means_are_those_of_the_steps(showers, tmp_path):
     assert [row["validation"] is None for row in done.history] == [True, True, False, False]
 
 
+def test_numbers_beside_the_score_are_in_the_history_where_they_are_finite(showers, tmp_path):
+    beside = {"a": 2.0, "b": float("nan")}
+    done, _ = run(showers(320), tmp_path / "work", validate_every=3, beside=beside)
+    assert [row.get("a", "none") for row in done.history] == ["none", "none", 2.0, 2.0]
+    assert [row.get("b", "none") for row in done.history] == ["none", "none", None, None]
+
+
 def test_a_work_folder_in_use_is_refused(tmp_path):
     with locked(tmp_path / "work"), pytest.raises(CaloforgeError, match="another process trains here"):  # noqa: SIM117
         with locked(tmp_path / "work"):
@@ -249,7 +288,15 @@ def test_the_cosine_schedule_is_half_a_cosine(showers, tmp_path):
             return super().training_step(step, showers, inputs, optimisers, rng)
 
     settings = TrainingSettings(epochs=4, batch_size=32, schedule="cosine")
-    fit(Watched(), settings, batches(path), validate=lambda: 1.0, seed=5, identity="", work=tmp_path / "work")
+    fit(
+        Watched(),
+        settings,
+        batches(path),
+        validate=lambda: {"validation": 1.0},
+        seed=5,
+        identity="",
+        work=tmp_path / "work",
+    )
     assert rates == pytest.approx([0.01, 0.01 * (2 + 2**0.5) / 4, 0.005, 0.01 * (2 - 2**0.5) / 4])
 
 
@@ -263,7 +310,7 @@ def test_train_and_validation_showers_of_different_sources_are_refused(tmp_path)
     with pytest.raises(CaloforgeError, match=r"val\.h5: made from other source files than .*train\.h5"):
         run_training(
             lambda *_: Line(),
-            lambda _: lambda: 0.0,
+            lambda _: lambda: {"validation": 0.0},
             score="distance",
             stage="train",
             kind="line",

@@ -1,5 +1,5 @@
-# in:  observables of generated showers and of both parts of the full simulation, the showers, what was read off them,
-#      histories
+# in:  observables of generated showers and of both parts of the full simulation, of pairs also of the fast one, the
+#      showers, what was read off them, histories
 # out: metrics and figures
 
 
@@ -12,6 +12,14 @@ rule evaluate:
         reference_showers="results/{dataset}/data/test.h5",
         independent_showers="results/{dataset}/data/train.h5",
         validation_showers="results/{dataset}/data/val.h5",
+        fast=branch(
+            lambda w: CONFIG.datasets[w.dataset].paired,
+            then="results/{dataset}/data/observables_fast_test.h5",
+        ),
+        training_record=branch(
+            lambda w: CONFIG.datasets[w.dataset].paired,
+            then="results/{dataset}/{model}/seed{seed}/train.json",
+        ),
         traversed_showers=branch(
             lambda w: CONFIG.run(w.dataset, w.model).traversals is not None,
             then="results/{dataset}/{model}/seed{seed}/traversals.h5",
@@ -34,6 +42,7 @@ rule evaluate:
         figures=plain(CONFIG.figures),
         label=lambda w: CONFIG.run(w.dataset, w.model).label,
         traversals=lambda w: plain(CONFIG.run(w.dataset, w.model))["traversals"],
+        jet_radius=lambda w: CONFIG.jets.radius if CONFIG.datasets[w.dataset].paired else None,
         code=code_digest("caloforge.evaluation"),
     log:
         "logs/evaluate/{dataset}/{model}/seed{seed}.log",

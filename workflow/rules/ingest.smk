@@ -28,5 +28,7 @@ rule ingest:
     resources:
         mem_mb=1500,
         runtime=120,
+    wildcard_constraints:
+        dataset="|".join(name for name in CONFIG.datasets if name not in CONFIG.combinations),
     script:
         "../scripts/ingest.py"

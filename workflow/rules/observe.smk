@@ -1,4 +1,4 @@
-# in:  canonical showers, simulated or generated
+# in:  canonical showers or images of collisions, simulated or generated
 # out: their observables
 
 
@@ -10,6 +10,7 @@ rule observe_reference:
         record="results/{dataset}/data/observables_{split}.json",
     params:
         readout_threshold_MeV=lambda w: CONFIG.datasets[w.dataset].readout_threshold_MeV,
+        jets=lambda w: None if CONFIG.datasets[w.dataset].has_primaries else plain(CONFIG.jets),
         code=code_digest("caloforge.observables"),
     log:
         "logs/observe_reference/{dataset}/{split}.log",
@@ -34,3 +35,36 @@ use rule observe_reference as observe_samples with:
         "logs/observe_samples/{dataset}/{model}/seed{seed}.log",
     benchmark:
         "logs/observe_samples/{dataset}/{model}/seed{seed}.tsv"
+
+
+rule observe_fast:
+    input:
+        showers="results/{dataset}/data/{split}.h5",
+        files=branch(
+            CONFIG.jets.towers == "delphes",
+            then=lambda w: source_files(CONFIG.datasets[w.dataset], CONFIG.remote_files),
+        ),
+    output:
+        output="results/{dataset}/data/observables_fast_{split}.h5",
+        record="results/{dataset}/data/observables_fast_{split}.json",
+    params:
+        readout_threshold_MeV=lambda w: CONFIG.datasets[w.dataset].readout_threshold_MeV,
+        jets=plain(CONFIG.jets),
+        towers=branch(
+            CONFIG.jets.towers == "delphes",
+            then=lambda w: plain(CONFIG.datasets[w.dataset]),
+            otherwise=None,
+        ),
+        urls=lambda w: [*CONFIG.datasets[w.dataset].source.urls],
+        code=code_digest("caloforge.observables", "caloforge.jets.towers"),
+    log:
+        "logs/observe_fast/{dataset}/{split}.log",
+    benchmark:
+        "logs/observe_fast/{dataset}/{split}.tsv"
+    conda:
+        "../../envs/caloforge.yaml"
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    script:
+        "../scripts/observe_fast.py"

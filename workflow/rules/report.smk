@@ -8,11 +8,19 @@ RUNS = [
         "seed": seed,
         "label": run.label,
         "run_directory": f"results/{run.dataset}/{run.model}/seed{seed}",
+        "applied_to": applied,
+        "timed": bool(CONFIG.timing) and seed == run.seeds[0] and applied is None,
     }
     for run in CONFIG.runs
     for seed in run.seeds
+    for applied in (None, *run.apply_to)
 ]
-FOLDERS = [run["run_directory"] for run in RUNS]
+TRAINED = list(dict.fromkeys(run["run_directory"] for run in RUNS))
+RESULTS = [
+    f"{run['run_directory']}/on_{run['applied_to']}" if run["applied_to"] else run["run_directory"]
+    for run in RUNS
+]
+TIMED = [run["run_directory"] for run in RUNS if run["timed"]]
 DATA_FOLDERS = {name: f"results/{name}/data" for name in CONFIG.reported_datasets}
 
 
@@ -21,13 +29,17 @@ rule report:
         ingest=expand("{folder}/ingest.json", folder=DATA_FOLDERS.values()),
         data_figures=expand("{folder}/figures", folder=DATA_FOLDERS.values()),
         regressor=[
-            f"{run['run_directory']}/regressor.json" for run in RUNS if CONFIG.has_regressor(run["model"])
+            f"{run['run_directory']}/regressor.json"
+            for run in RUNS
+            if CONFIG.has_regressor(run["model"]) and not run["applied_to"]
         ],
-        train=expand("{folder}/train.json", folder=FOLDERS),
-        sample=expand("{folder}/sample.json", folder=FOLDERS),
-        evaluate=expand("{folder}/evaluate.json", folder=FOLDERS),
-        metrics=expand("{folder}/metrics.json", folder=FOLDERS),
-        figures=expand("{folder}/figures", folder=FOLDERS),
+        train=expand("{folder}/train.json", folder=TRAINED),
+        sample=expand("{folder}/sample.json", folder=RESULTS),
+        timing=expand("{folder}/timing.json", folder=TIMED),
+        timing_figures=expand("{folder}/timing_figures", folder=TIMED),
+        evaluate=expand("{folder}/evaluate.json", folder=RESULTS),
+        metrics=expand("{folder}/metrics.json", folder=RESULTS),
+        figures=expand("{folder}/figures", folder=RESULTS),
     output:
         output="results/report/index.html",
         summary="results/report/summary.csv",

@@ -46,6 +46,7 @@ rule train:
         record="results/{dataset}/{model}/seed{seed}/train.json",
     params:
         settings=lambda w: plain(CONFIG.models[w.model]),
+        jets=lambda w: None if CONFIG.datasets[w.dataset].has_primaries else plain(CONFIG.jets),
         code=lambda w: code_digest(
             "caloforge.training.model", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),

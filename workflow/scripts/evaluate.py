@@ -12,6 +12,7 @@ with stage(snakemake.log[0]):
         FigureSettings(**snakemake.params.figures),
         label=snakemake.params.label,
         traversals=traversals and TraversalSettings(**traversals),
+        jet_radius=snakemake.params.jet_radius,
         histories={title: files.pop(name) for title, name in trainings.items() if name in files},
         **files,
     )

@@ -2,10 +2,13 @@ from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
     from caloforge.config.project import model_settings
+    from caloforge.config.stages import JetSettings
     from caloforge.training.model import train_model
 
+    jets = snakemake.params.jets
     train_model(
         model_settings(snakemake.params.settings),
+        jets=jets and JetSettings(**jets),
         seed=int(snakemake.wildcards.seed),
         code=snakemake.params.code,
         **paths(snakemake.input, snakemake.output, {"work": snakemake.params.work}),

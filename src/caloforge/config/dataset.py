@@ -1,9 +1,11 @@
 """Settings of a data set: where its showers come from and what they are."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Discriminator,
     Field,
     FiniteFloat,
@@ -147,3 +149,63 @@ class DatasetSettings(Settings):
                         f"but conditions are {', '.join(self.conditions)}"
                     )
         return self
+
+
+COMBINATION_KEYS = ("title", "combine", "select")
+"""What the configuration states of a data set that combines others."""
+
+
+def _only_own_keys(schema: dict[str, Any]) -> None:
+    schema["properties"] = {key: schema["properties"][key] for key in COMBINATION_KEYS}
+    schema["required"] = ["combine"]
+
+
+class CombinedDataset(DatasetSettings):
+    """Events of other data sets together, or some of them; everything else is as in the first of them."""
+
+    model_config = ConfigDict(json_schema_extra=_only_own_keys)
+
+    combine: tuple[Name, ...] = Field(
+        min_length=1,
+        description="names under datasets, of one calorimeter and with the same conditions; each of their "
+        "events stays what it is, of the training, the validation or the test set",
+    )
+    select: dict[Name, tuple[FiniteFloat, FiniteFloat]] = Field(
+        default={},
+        description="conditions, or `energy` for the incident energy [GeV], and the range that they are "
+        "within: from the first number up to but not including the second",
+    )
+
+    @model_validator(mode="after")
+    def _ranges_are_not_empty(self) -> "CombinedDataset":
+        for name, (low, high) in self.select.items():
+            if low >= high:
+                raise ValueError(f"select.{name}: found {low:g} to {high:g}, expected the lower number first")
+        return self
+
+
+def _dataset_class(value: Any) -> str:
+    combines = isinstance(value, CombinedDataset) or "combine" in dict(value)
+    return CombinedDataset.__name__ if combines else DatasetSettings.__name__
+
+
+AnyDataset = Annotated[
+    Annotated[DatasetSettings, Tag(DatasetSettings.__name__)]
+    | Annotated[CombinedDataset, Tag(CombinedDataset.__name__)],
+    Discriminator(_dataset_class),
+]
+
+
+def written_out(datasets: Mapping[str, Any]) -> dict[str, Any]:
+    """Data sets as the configuration has them, combinations with the keys of the first that they combine."""
+    return {
+        name: {**datasets[dataset["combine"][0]], "title": "", **dataset}
+        if is_combination(dataset)
+        else dataset
+        for name, dataset in datasets.items()
+    }
+
+
+def is_combination(dataset: Any) -> bool:
+    """Whether an entry of `datasets`, as the configuration has it, combines others."""
+    return isinstance(dataset, Mapping) and "combine" in dataset

@@ -10,18 +10,29 @@ from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter, Validat
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from caloforge.config.base import Settings
-from caloforge.config.dataset import DatasetSettings, Name
+from caloforge.config.dataset import (
+    COMBINATION_KEYS,
+    AnyDataset,
+    CombinedDataset,
+    DatasetSettings,
+    Name,
+    is_combination,
+    written_out,
+)
 from caloforge.config.downloads import Download, RemoteFile
 from caloforge.config.sources import is_url
 from caloforge.config.stages import (
     EvaluationSettings,
     FigureSettings,
     GridSettings,
+    JetSettings,
     SamplingSettings,
+    TimingSettings,
     TraversalSettings,
     attributes,
 )
 from caloforge.models.calogan.settings import CaloGanSettings
+from caloforge.models.calpagan.settings import CalpaganSettings
 from caloforge.models.conditional_calogan.settings import ConditionalCaloGanSettings
 from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings
 from caloforge.models.gan3d_conv2d.settings import Conv2dSettings
@@ -51,7 +62,12 @@ def _every_once(noun: str) -> AfterValidator:
 DatasetName = Annotated[Name, _not("report")]
 ModelName = Annotated[Name, _not("data")]
 ModelSettings = Annotated[
-    CaloGanSettings | ConditionalCaloGanSettings | ConditionalWGANSettings | Conv2dSettings | Conv3dSettings,
+    CaloGanSettings
+    | CalpaganSettings
+    | ConditionalCaloGanSettings
+    | ConditionalWGANSettings
+    | Conv2dSettings
+    | Conv3dSettings,
     Field(discriminator="family"),
 ]
 
@@ -70,6 +86,11 @@ class Run(Settings):
         min_length=1, description="root seeds; each is a training of its own"
     )
     label: str = Field(default="", description="written on every figure and beside the run in the report")
+    apply_to: Annotated[tuple[str, ...], _every_once("data set")] = Field(
+        default=(),
+        description="other data sets of the same calorimeter, for whose test sets the model generates "
+        "showers too, to be compared like those of its own",
+    )
     grid: GridSettings | None = Field(
         default=None, description="showers to generate besides those for the conditions of the test set"
     )
@@ -90,7 +111,7 @@ class ReportSettings(Settings):
 class Config(Settings):
     """What config.yaml and the overlays laid over it say."""
 
-    datasets: dict[DatasetName, DatasetSettings] = Field(min_length=1, description="data sets by name")
+    datasets: dict[DatasetName, AnyDataset] = Field(min_length=1, description="data sets by name")
     models: dict[ModelName, ModelSettings] = Field(min_length=1, description="models by name")
     runs: tuple[Run, ...] = Field(
         min_length=1, description="what is trained; an overlay replaces the whole list"
@@ -101,6 +122,10 @@ class Config(Settings):
         "`downloads/<name>/<file>`; by name",
     )
     sampling: SamplingSettings = SamplingSettings()
+    timing: TimingSettings | None = Field(
+        default=None, description="time generation against the batch size; null for not at all"
+    )
+    jets: JetSettings = JetSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     figures: FigureSettings = FigureSettings()
     report: ReportSettings = ReportSettings()
@@ -115,9 +140,15 @@ class Config(Settings):
         }
 
     @property
+    def combinations(self) -> tuple[str, ...]:
+        """Names of the data sets that combine others."""
+        return tuple(name for name, data in self.datasets.items() if isinstance(data, CombinedDataset))
+
+    @property
     def reported_datasets(self) -> tuple[str, ...]:
         """Names of the data sets that the report shows, each once."""
-        return tuple(dict.fromkeys((*(run.dataset for run in self.runs), *self.report.datasets)))
+        shown = [name for run in self.runs for name in (run.dataset, *run.apply_to)]
+        return tuple(dict.fromkeys((*shown, *self.report.datasets)))
 
     def has_regressor(self, model: str) -> bool:
         """Whether a regressor is trained before the model."""
@@ -131,20 +162,24 @@ class Config(Settings):
         """The run that pairs `dataset` with `model`."""
         return next(run for run in self.runs if (run.dataset, run.model) == (dataset, model))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _write_out_combinations(cls, config: Any) -> Any:
+        datasets = config.get("datasets") if isinstance(config, Mapping) else None
+        if not isinstance(datasets, Mapping):
+            return config
+        _refuse(cls.__name__, _combination_problems(datasets))
+        return {**config, "datasets": written_out(datasets)}
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        problems = [
-            InitErrorDetails(
-                type=PydanticCustomError("misfit", "{text}", {"text": text}), loc=path, input=None
-            )
-            for path, text in (*self._missing_files(), *self._misfits())
-        ]
-        if problems:
-            raise ValidationError.from_exception_data(type(self).__name__, problems)
+        _refuse(type(self).__name__, (*self._missing_files(), *self._misfits(), *self._tower_misfits()))
         return self
 
     def _missing_files(self) -> Iterator[tuple[tuple, str]]:
         for name, dataset in self.datasets.items():
+            if isinstance(dataset, CombinedDataset):
+                continue
             for patterns in (dataset.source.files, dataset.source.paired_files):
                 for pattern in patterns:
                     if not is_url(pattern) and not matching_files(pattern, self.remote_files):
@@ -152,6 +187,10 @@ class Config(Settings):
                         yield path, f"found {pattern!r}, which matches no file in {Path.cwd()}"
 
     def _misfits(self) -> Iterator[tuple[tuple, str]]:
+        for name, dataset in self.datasets.items():
+            if isinstance(dataset, CombinedDataset):
+                for key, text in _combination_misfits(dataset, self.datasets):
+                    yield ("datasets", name, *key), text
         pairs: dict[tuple[str, str], int] = {}
         for number, run in enumerate(self.runs):
             path = ("runs", number)
@@ -168,6 +207,14 @@ class Config(Settings):
             if name not in self.datasets:
                 yield ("report", "datasets", number), _unknown(name, self.datasets)
 
+    def _tower_misfits(self) -> Iterator[tuple[tuple, str]]:
+        observed = {name for run in self.runs for name in (run.dataset, *run.apply_to)}
+        for name, dataset in self.datasets.items():
+            has_towers = dataset.source.format == "delphes" and not isinstance(dataset, CombinedDataset)
+            if self.jets.towers == "delphes" and name in observed and dataset.paired and not has_towers:
+                text = f"data set {name} has no towers of Delphes of its own"
+                yield ("jets", "towers"), f"found 'delphes', expected 'pixels': {text}"
+
     def _pair_misfits(self, path: tuple, run: Run) -> Iterator[tuple[tuple, str]]:
         model, dataset = self.models[run.model], self.datasets[run.dataset]
         misfit = model.misfit(dataset)
@@ -177,20 +224,88 @@ class Config(Settings):
             at = ("models", run.model, "training", "validation")
             text = f"data set {run.dataset} is no grid of several layers"
             yield at, f"found 'shower_shapes', expected 'observables': {text}"
-        for number, expression in enumerate(model.preprocessing.inputs or ()):
+        known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
+        for number, expression in enumerate(() if misfit else model.preprocessing.inputs or ()):
             for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
-                if name not in (*dataset.conditions, "energy"):
+                if name not in known:
                     at = ("models", run.model, "preprocessing", "inputs", number)
-                    yield at, f"{_unknown(name, [*dataset.conditions, 'energy'])} (data set {run.dataset})"
-        if run.grid:
+                    yield at, f"{_unknown(name, known)} (data set {run.dataset})"
+        for key in ("grid", "traversals"):
+            if getattr(run, key) and not dataset.has_primaries:
+                text = f"events of data set {run.dataset} have no primary to ask for"
+                yield (*path, key), f"found conditions, expected null: {text}"
+        if run.grid and dataset.has_primaries:
             for text in _grid_problems(run.grid, dataset):
                 yield (*path, "grid", "values"), text
-        if run.traversals:
+        for number, name in enumerate(run.apply_to):
+            at = (*path, "apply_to", number)
+            if name not in self.datasets or name == run.dataset:
+                yield at, _unknown(name, [other for other in self.datasets if other != run.dataset])
+            else:
+                for quantity in _differences(self.datasets[name], dataset):
+                    yield at, f"found {name} with other {quantity} than {run.dataset}, expected the same"
+        if run.traversals and dataset.has_primaries:
             known = attributes(dataset.conditions)
             for key, values in (("steps", run.traversals.steps), ("at", run.traversals.at)):
                 for name in values:
                     if name not in known:
                         yield (*path, "traversals", key), _unknown(name, known)
+
+
+def _refuse(title: str, problems: Iterable[tuple[tuple, str]]) -> None:
+    """Raise about problems, each a path of keys and a text, if there are any."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("misfit", "{text}", {"text": text}), loc=path, input=None)
+        for path, text in problems
+    ]
+    if details:
+        raise ValidationError.from_exception_data(title, details)
+
+
+def _combination_problems(datasets: Mapping[str, Any]) -> Iterator[tuple[tuple, str]]:
+    """What keeps data sets that combine others from being written out."""
+    sources = [name for name, dataset in datasets.items() if not is_combination(dataset)]
+    for name, dataset in datasets.items():
+        if not is_combination(dataset):
+            continue
+        for key in dataset:
+            if key not in COMBINATION_KEYS:
+                yield ("datasets", name, key), f"unknown key, {nearest(str(key), COMBINATION_KEYS)}"
+        names = dataset["combine"]
+        if not isinstance(names, list | tuple) or not names:
+            yield ("datasets", name, "combine"), f"found {names!r}, expected a list of data sets"
+            continue
+        for number, part in enumerate(names):
+            if part not in sources:
+                text = f"found {part!r}, {nearest(str(part), sources)}, with a source of its own"
+                yield ("datasets", name, "combine", number), text
+
+
+def _combination_misfits(
+    dataset: CombinedDataset, datasets: Mapping[str, DatasetSettings]
+) -> Iterator[tuple[tuple, str]]:
+    first = datasets[dataset.combine[0]]
+    for number, name in enumerate(dataset.combine[1:], start=1):
+        for quantity in _differences(datasets[name], first):
+            text = f"found {name} with other {quantity} than {dataset.combine[0]}, expected the same"
+            yield ("combine", number), text
+    known = ["energy", *dataset.conditions]
+    for name in dataset.select:
+        if name not in known:
+            yield ("select", name), _unknown(name, known)
+
+
+def _differences(dataset: DatasetSettings, other: DatasetSettings) -> list[str]:
+    """In what two data sets differ that a model of one must find in the other."""
+    found = [
+        quantity
+        for quantity in ("geometry", "readout_threshold_MeV", "paired", "has_primaries")
+        if getattr(dataset, quantity) != getattr(other, quantity)
+    ]
+    units, other_units = (
+        {name: column.unit for name, column in each.conditions.items()} for each in (dataset, other)
+    )
+    return found if units == other_units else [*found, "conditions"]
 
 
 def _is_deep_grid(dataset: DatasetSettings) -> bool:

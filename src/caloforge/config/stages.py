@@ -113,6 +113,33 @@ class SamplingSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class TimingSettings(Settings):
+    """How the time of generation is measured against the batch size."""
+
+    batch_sizes: tuple[PositiveInt, ...] = Field(
+        default=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+        min_length=1,
+        description="showers per pass through the generator, increasing",
+    )
+    repeats: PositiveInt = Field(default=20, description="passes that are timed for a batch size, at most")
+    time_limit_s: PositiveFloat = Field(
+        default=3, description="no further pass of a batch size begins after so long [s]; one always counts"
+    )
+    threads: PositiveInt = Field(default=2, description="CPU threads")
+    gpus: tuple[PositiveInt, ...] = Field(
+        default=(1, 2),
+        description="numbers of GPUs that share every batch, increasing, besides the CPU; what the machine "
+        "lacks is reported as not measured",
+    )
+
+    @field_validator("batch_sizes", "gpus")
+    @classmethod
+    def _numbers_increase(cls, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        if any(low >= high for low, high in pairwise(numbers)):
+            raise ValueError(f"found {list(numbers)}, expected increasing numbers")
+        return numbers
+
+
 class RegularGridSettings(Settings):
     """Comparison of mean showers and of single cells, for calorimeters that are a regular grid of cells."""
 
@@ -146,12 +173,21 @@ class NeighbourSettings(Settings):
     pool: PositiveInt = Field(default=20000, description="training or generated showers searched, at most")
 
 
+class ParticleSettings(Settings):
+    """Classifiers that tell particle types apart, for data sets with the condition `pdg`."""
+
+    showers: PositiveInt = Field(
+        default=2000, ge=100, description="showers of each particle type in each sample, at most"
+    )
+
+
 class EvaluationSettings(Settings):
     """Metrics and their uncertainties."""
 
     bins: PositiveInt = Field(default=40, ge=5, description="bins of the histograms of the separation power")
     bootstrap: PositiveInt = Field(default=100, ge=10, description="resamplings behind each uncertainty")
     neighbours: NeighbourSettings = NeighbourSettings()
+    particles: ParticleSettings = ParticleSettings()
     reconstructed_energies_GeV: tuple[PositiveFloat, ...] = Field(
         default=(100, 150, 300),
         description="energies at which the energies that a network of the model reads off showers are "
@@ -159,6 +195,46 @@ class EvaluationSettings(Settings):
     )
     regular_grid: RegularGridSettings = RegularGridSettings()
     seed: NonNegativeInt = 2026
+
+
+class TrimmingSettings(Settings):
+    """Trimming of jets (D. Krohn, J. Thaler and L.-T. Wang, JHEP 02 (2010) 084)."""
+
+    radius: PositiveFloat = Field(default=0.2, description="of the kt subjets")
+    pt_fraction: float = Field(
+        default=0.03, gt=0, lt=1, description="subjets below this share of the pT of the jet are taken away"
+    )
+
+
+class SoftDropSettings(Settings):
+    """Soft drop (A. J. Larkoski, S. Marzani, G. Soyez and J. Thaler, JHEP 05 (2014) 146)."""
+
+    z_cut: float = Field(default=0.1, gt=0, lt=0.5)
+    beta: float = 0
+
+
+class JetSettings(Settings):
+    """Jets in images of collisions; radius and pT as in the public code of CALPAGAN."""
+
+    radius: PositiveFloat = Field(default=0.5, description="of the anti-kt jets")
+    pt_min_GeV: PositiveFloat = Field(default=20, description="jets have at least this pT, before trimming")
+    eta_max: PositiveFloat | None = Field(
+        default=None,
+        description="jets have at most this |eta|; null for no cut, as in the paper: the image ends anyway",
+    )
+    trimming: TrimmingSettings | None = Field(
+        default=TrimmingSettings(), description="of the two leading jets; null for jets as they are"
+    )
+    axes: Literal["exclusive_kt", "one_pass"] = Field(
+        default="exclusive_kt",
+        description="axes of the N-subjettiness: the exclusive kt subjets, or one minimisation from there",
+    )
+    soft_drop: SoftDropSettings = SoftDropSettings()
+    towers: Literal["pixels", "delphes"] = Field(
+        default="pixels",
+        description="where the particles of the fast simulation are: in the centres of the pixels, as those "
+        "of the other samples, or where the towers of Delphes are",
+    )
 
 
 class FigureSettings(Settings):
@@ -174,7 +250,7 @@ class FigureSettings(Settings):
         description="edges of the energy ranges of the response figures [GeV]; those before the first and "
         "after the last shower are not drawn",
     )
-    displays: PositiveInt = Field(default=4, le=8, description="showers drawn side by side")
+    displays: PositiveInt = Field(default=4, le=8, description="showers drawn side by side, or collisions")
 
     @field_validator("energies_GeV")
     @classmethod

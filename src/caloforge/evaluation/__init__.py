@@ -1,26 +1,30 @@
-"""The evaluation stage: distances between generated and fully simulated showers, and the figures."""
+"""The evaluation stage: distances between generated and full simulation, and the figures."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from caloforge.atomic import atomic_path, write_json
 from caloforge.config.stages import EvaluationSettings, FigureSettings, TraversalSettings
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation import conditions, grid, neighbours
-from caloforge.evaluation.histories import read_history, training_figures
+from caloforge.evaluation import collisions, conditions, grid, matched_jets, neighbours, particles
+from caloforge.evaluation.histories import read_frechet, read_history, training_figures
 from caloforge.evaluation.observables import (
+    Observables,
     check_comparable,
     distances,
     energy_figures,
     observable_figures,
     read_observables,
 )
-from caloforge.evaluation.pictures import shower_figures
-from caloforge.evaluation.samples import check_showers, random_rows
+from caloforge.evaluation.pictures import event_figures, shower_figures
+from caloforge.evaluation.samples import Samples, check_showers, random_rows
+from caloforge.evaluation.tables import Table
 from caloforge.evaluation.traversals import traversal_figures
-from caloforge.figures.album import save_album
+from caloforge.figures.album import Drawn, save_album
+from caloforge.figures.collisions import Simulations
 from caloforge.figures.style import figure_style
 from caloforge.provenance import recorded
 
@@ -31,6 +35,7 @@ def evaluate(
     *,
     label: str,
     traversals: TraversalSettings | None = None,
+    jet_radius: float | None = None,
     generated: Path,
     reference: Path,
     independent: Path,
@@ -44,6 +49,8 @@ def evaluate(
     figure_directory: Path,
     record: Path,
     reconstruction: Path | None = None,
+    fast: Path | None = None,
+    training_record: Path | None = None,
 ) -> None:
     """Compare generated showers with the full simulation, in numbers and in figures.
 
@@ -53,6 +60,12 @@ def evaluate(
     such as the visible energy, may therefore lie below its floor. Nearest neighbours are compared as
     `neighbours.compare` does, showers in a regular grid with at least `grid.LEAST_CELLS` cells along each
     axis as `grid.compare` does, and conditions that were read off showers as `conditions.compare` does.
+    Particle types, where there are several, are told apart as `particles.compare` does.
+
+    Collisions of paired data sets are compared as `collisions.compare` and `matched_jets.compare` do, also
+    with the fast simulation that they were generated from. They have no primaries, and no nearest neighbours:
+    no two collisions are alike, and by the distance over all towers the nearest image to any is mostly
+    one with little energy.
 
     Parameters
     ----------
@@ -62,6 +75,8 @@ def evaluate(
         Shown on every figure when not empty, for example that the run is a demonstration.
     traversals
         What `traversed_showers` were generated for; both or none.
+    jet_radius
+        Radius of the jets of collisions; given together with `fast`.
     generated, reference, independent
         Observables of the generated showers, of the test events they were generated for and of other
         events of the full simulation.
@@ -76,6 +91,11 @@ def evaluate(
         Output: numbers (JSON), figures (SVG) with index.json, and what made them (JSON).
     reconstruction
         What `caloforge.reconstruction` read off the same showers, for models that do.
+    fast
+        Observables of the fast simulation of the test events, for paired data sets.
+    training_record
+        Record of the training of the model, for paired data sets: it has Fréchet distances to draw beside
+        those of the history.
 
     Raises
     ------
@@ -84,10 +104,11 @@ def evaluate(
     """
     showers = (reference_showers, generated_showers, independent_showers)
     inputs = [generated, reference, independent, *showers, validation_showers, *histories.values()]
-    inputs += [path for path in (traversed_showers, reconstruction) if path]
+    inputs += [path for path in (traversed_showers, reconstruction, fast, training_record) if path]
     options = {
         "label": label,
         "traversals": traversals and traversals.model_dump(mode="json"),
+        "jet_radius": jet_radius,
         "evaluation": settings.model_dump(mode="json"),
         "figures": figures.model_dump(mode="json"),
     }
@@ -97,9 +118,10 @@ def evaluate(
         check_comparable(full, other)
         if not np.array_equal(sample.event, full.event):
             raise CaloforgeError(
-                f"{generated}: its events are not those of {reference}, expected showers generated for "
-                "the primaries of the test set"
+                f"{generated}: its events are not those of {reference}, expected what was generated for "
+                "the test set"
             )
+        simulations = fast and Simulations(full, _fast_simulation(fast, full), sample)
         for path, observed in zip(showers, (full, sample, other), strict=True):
             check_showers(path, observed)
         trainings = {title: read_history(path) for title, path in histories.items()}
@@ -112,31 +134,92 @@ def evaluate(
             "events": {"generated": len(sample), "reference": len(full), "independent": len(rows)},
             "observables": distances(settings, full, sample, other, rows),
         }
+        observables, files = Samples(full, sample, other), Samples(*showers)
         with atomic_path(figure_directory) as directory, figure_style(figures):
-            compared = []
-            if grid.is_comparable(full.geometry):
-                compared.append(grid.compare(settings, (full, sample, other), showers, rows))
-            if readings:
-                compared.append(conditions.compare(settings, readings))
-            compared.append(
-                neighbours.compare(
-                    settings,
-                    full,
-                    reference=reference_showers,
-                    generated=generated_showers,
-                    training=independent_showers,
-                    validation=validation_showers,
+            if simulations:
+                found = _compare_collisions(
+                    settings, figures, simulations, observables, rows, files, jet_radius
                 )
-            )
-            numbers["samples"] = {name: number for found, _ in compared for name, number in found.items()}
-            traversed = traversal_figures(traversals, traversed_showers, full) if traversals else []
-            drawn = [
-                *training_figures(trainings),
-                *shower_figures(full, sample, reference_showers, generated_showers, figures.displays),
-                *observable_figures(full, sample, settings.bins),
-                *energy_figures(full, sample, figures.energies_GeV),
-                *(figure for _, figures_of in compared for figure in figures_of),
-                *traversed,
-            ]
-            save_album(drawn, directory, label)
+            else:
+                found = _compare_showers(
+                    settings, figures, observables, rows, files, validation_showers, readings
+                )
+                if traversals:
+                    found.figures.extend(traversal_figures(traversals, traversed_showers, full))
+            numbers |= {"samples": found.samples, "tables": [table.as_dict() for table in found.tables]}
+            training = training_figures(trainings, training_record and read_frechet(training_record))
+            save_album([*training, *found.figures], directory, label)
             write_json(metrics, numbers)
+
+
+class _Found(NamedTuple):
+    """Numbers of whole samples by name, tables and figures."""
+
+    samples: dict[str, Any]
+    tables: list[Table]
+    figures: list[Drawn]
+
+
+def _compare_showers(
+    settings: EvaluationSettings,
+    figures: FigureSettings,
+    observables: Samples,
+    rows: np.ndarray,
+    showers: Samples,
+    validation_showers: Path,
+    readings: conditions.Reconstruction | None,
+) -> _Found:
+    """Showers of primaries; `rows` are those of the independent ones that belong to the floor."""
+    full, sample, _ = observables
+    compared = []
+    if grid.is_comparable(full.geometry):
+        compared.append(grid.compare(settings, observables, showers, rows))
+    if readings:
+        compared.append(conditions.compare(settings, readings))
+    compared.append(
+        neighbours.compare(
+            settings,
+            full,
+            reference=showers.full,
+            generated=showers.generated,
+            training=showers.independent,
+            validation=validation_showers,
+        )
+    )
+    tables, told_apart = particles.compare(settings, observables, showers)
+    return _Found(
+        {name: number for numbers, _ in compared for name, number in numbers.items()},
+        tables,
+        [
+            *shower_figures(full, sample, showers.full, showers.generated, figures.displays),
+            *observable_figures(full, sample, settings.bins),
+            *energy_figures(full, sample, figures.energies_GeV),
+            *(figure for _, figures_of in compared for figure in figures_of),
+            *told_apart,
+        ],
+    )
+
+
+def _compare_collisions(
+    settings: EvaluationSettings,
+    figures: FigureSettings,
+    simulations: Simulations,
+    observables: Samples,
+    rows: np.ndarray,
+    showers: Samples,
+    jet_radius: float,
+) -> _Found:
+    """Collisions beside the fast simulation of the same ones; `rows` as in `_compare_showers`."""
+    displays = event_figures(simulations, showers.full, showers.generated, figures.displays, jet_radius)
+    distributions, drawn = collisions.compare(settings, simulations, observables.independent, rows)
+    matched, drawn_matched = matched_jets.compare(settings, simulations, jet_radius)
+    return _Found({}, [*distributions, *matched], [*displays, *drawn, *drawn_matched])
+
+
+def _fast_simulation(path: Path, full: Observables) -> Observables:
+    """Observables of the fast simulation of the very events of the full one."""
+    fast = read_observables(path)
+    check_comparable(full, fast)
+    if not np.array_equal(fast.event, full.event):
+        raise CaloforgeError(f"{path}: its events are not those of {full.path}")
+    return fast

@@ -1,14 +1,19 @@
 """Histories of the trainings behind generated showers."""
 
 import csv
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from caloforge.errors import CaloforgeError
 from caloforge.figures import training
 from caloforge.figures.album import Drawn
+
+_FRECHET = "validation_frechet_"
+"""Columns of a history that begin like this are Fréchet distances."""
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
@@ -32,12 +37,43 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
         raise CaloforgeError(f"{path}: not a training history: {error}") from None
 
 
-def training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[Drawn]:
-    """Losses and validation score of each training, by its title."""
+def read_frechet(path: Path) -> dict[str, dict[str, float | None]]:
+    """Fréchet distances that do not depend on the model, from the record of its training.
+
+    Raises
+    ------
+    CaloforgeError
+        If the record has none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["frechet"]
+        return {name: dict(found[name]) for name in ("fast", "floor")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CaloforgeError(
+            f"{path}: frechet distances of the fast simulation and of the floor expected: {error!r}"
+        ) from None
+
+
+def training_figures(
+    trainings: Mapping[str, Mapping[str, np.ndarray]], frechet: Mapping[str, Mapping[str, Any]] | None
+) -> Iterator[Drawn]:
+    """Losses and validation score of each training, and Fréchet distances of models for pairs.
+
+    Parameters
+    ----------
+    trainings
+        Title to the columns of the history.
+    frechet
+        What `read_frechet` gives, for models for pairs.
+    """
     for title, history in trainings.items():
         stem = title.replace(" ", "_")
         epoch, metric = history["epoch"], history["validation"]
-        losses = {name: history[name] for name in history if name not in ("epoch", "step", "validation")}
+        losses = {
+            name: history[name]
+            for name in history
+            if name not in ("epoch", "step") and not name.startswith("validation")
+        }
         yield Drawn(
             f"losses_{stem}.svg",
             "Training",
@@ -56,4 +92,24 @@ def training_figures(trainings: Mapping[str, Mapping[str, np.ndarray]]) -> Itera
                 "error of the mean shower shapes; of a regressor the mean squared error in standard "
                 "deviations of its targets.",
                 training.validation(epoch[validated], metric[validated]),
+            )
+        distances = {
+            name.removeprefix(_FRECHET): values
+            for name, values in history.items()
+            if name.startswith(_FRECHET)
+        }
+        if frechet and distances and validated.any():
+            yield Drawn(
+                f"frechet_{stem}.svg",
+                "Training",
+                f"Fréchet distances: {title}",
+                "Distance of the validation events from the full simulation: of the observables of both "
+                "leading jets, over their standard deviations, and of the leading principal components of "
+                "the images, in GeV². Floor: one half of the full simulation from the other.",
+                training.frechet(
+                    epoch[validated],
+                    {name: values[validated] for name, values in distances.items()},
+                    frechet["fast"],
+                    frechet["floor"],
+                ),
             )

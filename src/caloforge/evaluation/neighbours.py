@@ -1,26 +1,22 @@
 """Nearest neighbours: whether a generator repeats its training set, and what it makes of test showers."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caloforge.config.stages import EvaluationSettings
-from caloforge.errors import CaloforgeError
 from caloforge.evaluation.observables import Observables
 from caloforge.evaluation.pictures import read_rows, spread_over_energies
-from caloforge.evaluation.samples import Samples, measured, random_rows
+from caloforge.evaluation.samples import Samples, chosen_showers, measured, random_rows
 from caloforge.figures import neighbours
 from caloforge.figures.album import Drawn
 from caloforge.metrics.neighbours import CLOSE_QUANTILE, memorisation, nearest
-from caloforge.showers import ShowerFile, Showers, read_out
+from caloforge.showers import ShowerFile
 
 PAIRS = 7
 """Showers drawn beside their nearest neighbour, as many as L. de Oliveira et al. draw."""
-BLOCK_CELLS = 1 << 22
-"""Cells of the pool held in memory at a time."""
 
 _LABELS = {
     "neighbour_median_ratio": (
@@ -123,7 +119,7 @@ def _pairs(settings: EvaluationSettings, full: Observables, reference: Path, gen
     pool = random_rows(settings.seed, "neighbour pictures", len(full), settings.neighbours.pool)
     threshold_MeV = full.readout_threshold_MeV
     queries = read_rows(reference, spread_over_energies(full.incident_energy_GeV, PAIRS), threshold_MeV)
-    _, found = nearest(queries.showers, (block.showers for block in _blocks(generated, pool, full)))
+    _, found = nearest(queries.showers, (block.showers for block in chosen_showers(generated, pool, full)))
     neighbour = read_rows(generated, pool[found], threshold_MeV)
     energies_GeV = [batch.incident_energies[:, 0] / 1000 for batch in (queries, neighbour)]
     return Drawn(
@@ -142,18 +138,5 @@ def _pairs(settings: EvaluationSettings, full: Observables, reference: Path, gen
 
 
 def _shares(path: Path, rows: np.ndarray, full: Observables) -> Iterator[np.ndarray]:
-    """Cells over the incident energy of the showers that `_blocks` reads, shape (any, V)."""
-    return (block.showers / block.incident_energies for block in _blocks(path, rows, full))
-
-
-def _blocks(path: Path, rows: np.ndarray, full: Observables) -> Iterator[Showers]:
-    """The showers in increasing `rows`, after the readout threshold."""
-    with ShowerFile(path) as file:
-        if file.geometry != full.geometry:
-            raise CaloforgeError(f"{path}: another geometry found, expected that of {full.path}")
-        step = max(1, BLOCK_CELLS // file.geometry.n_cells)
-        for start in range(0, len(file), step):
-            first, last = np.searchsorted(rows, (start, start + step))
-            if last > first:
-                block = file.read(start, min(start + step, len(file)))[rows[first:last] - start]
-                yield replace(block, showers=read_out(block.showers, full.readout_threshold_MeV))
+    """Cells over the incident energy of the showers that `chosen_showers` reads, shape (any, V)."""
+    return (block.showers / block.incident_energies for block in chosen_showers(path, rows, full))

@@ -1,13 +1,16 @@
-"""Pictures of generated showers beside fully simulated ones."""
+"""Pictures of generated showers and collisions beside simulated ones."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from caloforge.errors import CaloforgeError
+from caloforge.evaluation.matched_jets import leading_jets
 from caloforge.evaluation.observables import Observables
-from caloforge.figures import showers, views
+from caloforge.figures import collisions, showers, views
 from caloforge.figures.album import Drawn
+from caloforge.figures.collisions import Simulations
 from caloforge.showers import ShowerFile, Showers, read_out
 
 
@@ -101,6 +104,71 @@ def _of_stacks(
     )
 
 
+def event_figures(
+    samples: Simulations, reference_showers: Path, generated_showers: Path, displays: int, radius: float
+) -> Iterator[Drawn]:
+    """Single collisions in the full, the fast and the generated simulation, and the average images.
+
+    Parameters
+    ----------
+    samples
+        Observables of the same events in each simulation.
+    reference_showers, generated_showers
+        The images themselves; the former holds those of the fast simulation, too.
+    displays
+        Number of single collisions, spread over the pT of the leading jet.
+    radius
+        Of the jets.
+
+    Raises
+    ------
+    CaloforgeError
+        If there are no images of the fast simulation.
+    """
+    (layer,) = samples.full.geometry.layers
+    yield from _single_events(samples, reference_showers, generated_showers, displays, radius)
+    yield Drawn(
+        "average_images.svg",
+        "Events",
+        "Average images",
+        f"Means of the same {len(samples.full):,} events in each simulation; ratios to the full one.",
+        collisions.average_images(Simulations(*(sample.mean_shower_MeV / 1000 for sample in samples)), layer),
+    )
+
+
+def _single_events(
+    samples: Simulations, reference_showers: Path, generated_showers: Path, displays: int, radius: float
+) -> Iterator[Drawn]:
+    (layer,) = samples.full.geometry.layers
+    pt_GeV = leading_jets(samples.full).pt_GeV[:, 0]
+    with_jets = np.flatnonzero(np.isfinite(pt_GeV))
+    if not len(with_jets):
+        return
+    rows = with_jets[spread_over_energies(pt_GeV[with_jets], displays)]
+    full, generated = (
+        read_rows(path, rows, samples.full.readout_threshold_MeV)
+        for path in (reference_showers, generated_showers)
+    )
+    if full.reference is None:
+        raise CaloforgeError(f"{reference_showers}: no images of the fast simulation found, expected pairs")
+    images_MeV = Simulations(full.showers, full.reference, generated.showers)
+    jets = Simulations(*(np.stack(leading_jets(sample), axis=2)[rows] for sample in samples))
+    for number, row in enumerate(rows):
+        yield Drawn(
+            f"event_{number}.svg",
+            "Events",
+            f"Event with a jet of {pt_GeV[row]:.0f} GeV",
+            f"Event {samples.full.event[row]} in the full, the fast and the generated simulation. Circles "
+            "have the radius of the jets, that of the second jet is dashed. White towers are empty.",
+            collisions.event(
+                Simulations(*(images[number] / 1000 for images in images_MeV)),
+                Simulations(*(found[number] for found in jets)),
+                layer,
+                radius,
+            ),
+        )
+
+
 def _average_caption(full: Observables, sample: Observables) -> str:
     return (
         f"Mean of {len(full):,} fully simulated and of {len(sample):,} generated showers, and the ratio of "
@@ -137,4 +205,7 @@ def read_rows(path: Path, rows: np.ndarray, readout_threshold_MeV: float) -> Sho
             for name in batches[0].conditions
         },
         np.concatenate([batch.event for batch in batches]),
+        None
+        if batches[0].reference is None
+        else read_out(np.concatenate([batch.reference for batch in batches]), readout_threshold_MeV),
     )

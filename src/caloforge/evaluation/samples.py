@@ -1,6 +1,7 @@
 """The three samples of an evaluation: the showers they are made of, and numbers that they have together."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,10 @@ from caloforge.evaluation.observables import Observables
 from caloforge.metrics.bootstrap import bootstrapped
 from caloforge.metrics.shower_shapes import Window, energy_window
 from caloforge.seeds import derive_seed
-from caloforge.showers import ShowerFile
+from caloforge.showers import ShowerFile, Showers, read_out
 
+BLOCK_CELLS = 1 << 22
+"""Cells held in memory at a time."""
 _BLOCK_EVENTS = 1 << 20
 _ROUNDING = 1e-6
 """Relative, of energies that were stored as float32 logarithms."""
@@ -31,6 +34,34 @@ def random_rows(seed: int, purpose: str, n: int, most: int) -> np.ndarray:
     """At most `most` of n rows, chosen at random for a purpose, increasing."""
     rng = np.random.default_rng(derive_seed(seed, purpose))
     return np.sort(rng.choice(n, min(n, most), replace=False))
+
+
+def chosen_showers(path: Path, rows: np.ndarray, full: Observables) -> Iterator[Showers]:
+    """Some showers of a file after the readout threshold, in blocks.
+
+    Parameters
+    ----------
+    path
+        Canonical shower file.
+    rows
+        Row numbers of the showers, increasing.
+    full
+        Observables of the full simulation, for its geometry and readout threshold.
+
+    Raises
+    ------
+    CaloforgeError
+        If the showers are of another calorimeter or cannot be read.
+    """
+    with ShowerFile(path) as file:
+        if file.geometry != full.geometry:
+            raise CaloforgeError(f"{path}: another geometry found, expected that of {full.path}")
+        step = max(1, BLOCK_CELLS // file.geometry.n_cells)
+        for start in range(0, len(file), step):
+            first, last = np.searchsorted(rows, (start, start + step))
+            if last > first:
+                block = file.read(start, min(start + step, len(file)))[rows[first:last] - start]
+                yield replace(block, showers=read_out(block.showers, full.readout_threshold_MeV))
 
 
 def check_showers(path: Path, observables: Observables) -> None:

@@ -1,12 +1,13 @@
 """Full simulation against generated showers, with their ratio below."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caloforge.figures.style import FULL_SIMULATION, GENERATED, axis_label, new_figure
+from caloforge.figures.style import FULL_SIMULATION, GENERATED, axis_label, logarithmic_x, new_figure
 
 SMALLEST_RATIO_RANGE, LARGEST_RATIO_RANGE = 0.1, 1.0
 """The ratio is drawn from 1 - range to 1 + range; arrows stand for points beyond."""
@@ -50,7 +51,7 @@ def distribution(
     upper.stairs(full.value, edges, fill=True, color=FULL_SIMULATION, alpha=0.25)
     _compare(upper, lower, edges, full, fast, log_x=log)
     if log:
-        upper.set_xscale("log")
+        logarithmic_x(upper, edges[0], edges[-1])
     upper.set_ylim(bottom=0)
     upper.set_ylabel("Fraction of showers per bin")
     lower.set_xlabel(axis_label(label, unit))
@@ -128,19 +129,25 @@ def draw_estimates(
     log_x
         Whether the axis will be logarithmic: points are in the geometric middle of bins.
     """
-    label = _legend("Full simulation", reference.n)
-    if _is_binned(x, reference):
-        axes.stairs(reference.value, x, baseline=None, color=FULL_SIMULATION, label=label)
+    draw_line(axes, x, reference, FULL_SIMULATION, _legend("Full simulation", reference.n))
+    draw_points(axes, x, generated, GENERATED, _legend("Generated", generated.n), log_x=log_x)
+
+
+def draw_line(axes: Axes, x: np.ndarray, estimates: Estimates, colour: str, label: str) -> None:
+    """A line with a band; `x` as for `draw_estimates`."""
+    if _is_binned(x, estimates):
+        axes.stairs(estimates.value, x, baseline=None, color=colour, label=label)
     else:
-        axes.plot(x, reference.value, color=FULL_SIMULATION, label=label)
-    _band(axes, x, reference.value - reference.error, reference.value + reference.error)
+        axes.plot(x, estimates.value, color=colour, label=label)
+    _band(axes, x, estimates.value - estimates.error, estimates.value + estimates.error, colour)
+
+
+def draw_points(
+    axes: Axes, x: np.ndarray, estimates: Estimates, colour: str, label: str | None = None, *, log_x: bool
+) -> None:
+    """Points with error bars; `x` and `log_x` as for `draw_estimates`."""
     axes.errorbar(
-        _centres(x, reference, log_x),
-        generated.value,
-        generated.error,
-        fmt="o",
-        color=GENERATED,
-        label=_legend("Generated", generated.n),
+        _centres(x, estimates, log_x), estimates.value, estimates.error, fmt="o", color=colour, label=label
     )
 
 
@@ -148,21 +155,47 @@ def _compare(
     upper: Axes, lower: Axes, x: np.ndarray, reference: Estimates, generated: Estimates, *, log_x: bool
 ) -> None:
     draw_estimates(upper, x, reference, generated, log_x=log_x)
-    upper.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
-
-    centres = _centres(x, reference, log_x)
-    low, high = reference.value - reference.error, reference.value + reference.error
-    known = np.where(reference.value > 0, reference.value, np.nan)
-    ratio, ratio_error = generated.value / known, generated.error / known
-    _band(lower, x, low / known, high / known)
-    lower.axhline(1, color=FULL_SIMULATION)
-    lower.errorbar(centres, ratio, ratio_error, fmt="o", color=GENERATED)
-    distance = np.nanmax(np.abs(ratio - 1) + ratio_error, initial=0)
-    half = np.clip(1.2 * distance, SMALLEST_RATIO_RANGE, LARGEST_RATIO_RANGE)
-    for beyond, edge, marker in ((ratio > 1 + half, 1 + half, "^"), (ratio < 1 - half, 1 - half, "v")):
-        lower.plot(centres[beyond], np.full(beyond.sum(), edge), marker, color=GENERATED, clip_on=False)
-    lower.set_ylim(1 - half, 1 + half)
+    legend_above(upper)
+    draw_ratios(lower, x, reference, {GENERATED: generated}, log_x=log_x)
     lower.set_ylabel("Generated /\nfull sim.")
+
+
+def legend_above(axes: Axes) -> None:
+    """The legend on top of a panel, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+
+
+def draw_ratios(
+    axes: Axes, x: np.ndarray, reference: Estimates, others: Mapping[str, Estimates], *, log_x: bool
+) -> None:
+    """Other samples over the full simulation, as points around a band.
+
+    Parameters
+    ----------
+    axes, x, reference, log_x
+        As for `draw_estimates`.
+    others
+        Colour to K values.
+    """
+    centres = _centres(x, reference, log_x)
+    known = np.where(reference.value > 0, reference.value, np.nan)
+    ratios = {
+        colour: Estimates(other.value / known, other.error / known, other.n)
+        for colour, other in others.items()
+    }
+    distances = np.concatenate([np.abs(ratio.value - 1) + ratio.error for ratio in ratios.values()])
+    half = np.clip(1.2 * np.nanmax(distances, initial=0), SMALLEST_RATIO_RANGE, LARGEST_RATIO_RANGE)
+    _band(axes, x, 1 - reference.error / known, 1 + reference.error / known, FULL_SIMULATION)
+    axes.axhline(1, color=FULL_SIMULATION)
+    for colour, ratio in ratios.items():
+        draw_points(axes, x, ratio, colour, log_x=log_x)
+        for beyond, edge, marker in (
+            (ratio.value > 1 + half, 1 + half, "^"),
+            (ratio.value < 1 - half, 1 - half, "v"),
+        ):
+            if beyond.any():
+                axes.plot(centres[beyond], np.full(beyond.sum(), edge), marker, color=colour, clip_on=False)
+    axes.set_ylim(1 - half, 1 + half)
 
 
 def _is_binned(x: np.ndarray, estimates: Estimates) -> bool:
@@ -175,8 +208,8 @@ def _centres(x: np.ndarray, estimates: Estimates, log_x: bool) -> np.ndarray:
     return np.sqrt(x[:-1] * x[1:]) if log_x else (x[:-1] + x[1:]) / 2
 
 
-def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    style = {"color": FULL_SIMULATION, "alpha": 0.4, "linewidth": 0}
+def _band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
+    style = {"color": colour, "alpha": 0.4, "linewidth": 0}
     if len(x) == len(low) + 1:
         axes.stairs(high, x, baseline=low, fill=True, **style)
     else:

@@ -8,10 +8,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from caloforge.figures.edges import is_wide
-from caloforge.figures.style import FULL_SIMULATION, MARKED, axis_label, new_figure
+from caloforge.figures.style import FULL_SIMULATION, MARKED, axis_label, logarithmic_x, new_figure
 from caloforge.geometry import Geometry
 
 MOST_BINS = 40
@@ -258,10 +257,6 @@ def _centres(edges: np.ndarray) -> np.ndarray:
 def _show_energies(axes: Axes, edges_GeV: np.ndarray, label: str) -> None:
     """Label the x axis, logarithmic if the bins are."""
     if _is_logarithmic(edges_GeV):
-        axes.set_xscale("log")
-        if edges_GeV[-1] < 1000 * edges_GeV[0]:
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic_x(axes, edges_GeV[0], edges_GeV[-1])
     axes.set_xlim(edges_GeV[0], edges_GeV[-1])
     axes.set_xlabel(axis_label(label, "GeV"))

@@ -7,8 +7,10 @@ from pathlib import Path
 import matplotlib
 import matplotlib.style
 import mplhep
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from caloforge.config.stages import FigureSettings
 
@@ -55,6 +57,21 @@ def save_figure(figure: Figure, path: Path, label: str) -> None:
 def axis_label(label: str, unit: str) -> str:
     """Quantity and unit as axes show them; the unit "1" is not shown."""
     return label if unit == "1" else f"{label} [{unit}]"
+
+
+def logarithmic_x(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic axis, with ticks at 1, 2 and 5 as plain numbers if it has less than three decades.
+
+    Parameters
+    ----------
+    low, high
+        Ends of the axis, above zero.
+    """
+    axes.set_xscale("log")
+    if high < 1000 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _scale() -> float:

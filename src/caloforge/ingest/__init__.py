@@ -68,6 +68,7 @@ def ingest(
             record, stage="ingest", inputs=inputs, settings=settings.model_dump(mode="json")
         ) as facts:
             facts["inputs"] |= {file: None for file in sources if isinstance(file, str)}
+            facts["paired_files"] = [str(file) for file in sources[len(files) :]]
             before = [_state(file) for file in inputs]
             read = functools.partial(
                 find_format(settings.source.format).read,

@@ -1,17 +1,21 @@
 """Shower observables, streamed from canonical showers to observables.h5."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
+import awkward as ak
 import h5py
 import numpy as np
 
 from caloforge.atomic import atomic_path
+from caloforge.config.stages import JetSettings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.hdf5 import create_hdf5
 from caloforge.observables import image, stack
+from caloforge.observables.collision import CollisionObservables
 from caloforge.observables.observable import Observable, Profile
 from caloforge.provenance import recorded
 from caloforge.showers import ShowerFile, Showers, read_out
@@ -20,11 +24,15 @@ from caloforge.units import unit_factor
 __all__ = ["Observable", "Profile", "as_observed", "block_showers", "module_for", "observe"]
 
 BLOCK_CELLS = 1 << 19
-"""Cells held in memory at a time."""
+"""Cells held in memory at a time; four times as many of collisions, of which few are hit."""
 
 
-def module_for(file: ShowerFile) -> ModuleType:
-    """The module that defines the observables of the showers of a file: `image` or `stack`.
+def module_for(
+    file: ShowerFile,
+    jets: JetSettings | None = None,
+    towers: Callable[[np.ndarray], ak.Array] | None = None,
+) -> ModuleType | CollisionObservables:
+    """What defines the observables of a file: `image` or `stack` for showers, `CollisionObservables`.
 
     It offers
 
@@ -34,6 +42,15 @@ def module_for(file: ShowerFile) -> ModuleType:
     - `check(file)`: raises a `CaloforgeError` if the file lacks what the observables need;
     - `compute(batch, geometry)`: name to the values of all of them for a batch that `as_observed` made.
 
+    Parameters
+    ----------
+    file
+        Of showers of primaries or images of collisions.
+    jets
+        How jets are found in collisions; None for showers.
+    towers
+        Particles of collisions, see `CollisionObservables`.
+
     Raises
     ------
     CaloforgeError
@@ -41,12 +58,15 @@ def module_for(file: ShowerFile) -> ModuleType:
         geometry.
     """
     geometry = file.geometry
-    if geometry.kind != "cartesian":
+    if geometry.kind == "eta_phi" and jets:
+        module = CollisionObservables(jets, towers)
+    elif geometry.kind == "cartesian":
+        module = image if geometry.is_image else stack
+    else:
         raise CaloforgeError(
             f"{file.path}: geometry {geometry.name} is {geometry.kind}, observables of {geometry.kind} "
             "geometries are not defined, expected cartesian"
         )
-    module = image if geometry.is_image else stack
     module.check(file)
     if not len(file):
         raise CaloforgeError(f"{file.path}: holds no showers, expected at least one")
@@ -55,11 +75,21 @@ def module_for(file: ShowerFile) -> ModuleType:
 
 def block_showers(geometry: Geometry) -> int:
     """Number of showers whose observables are computed at a time."""
-    return max(1, BLOCK_CELLS // geometry.n_cells)
+    cells = 4 * BLOCK_CELLS if geometry.kind == "eta_phi" else BLOCK_CELLS
+    return max(1, cells // geometry.n_cells)
 
 
-def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record: Path) -> None:
-    """Compute every observable of every shower of a file, block by block.
+def observe(
+    showers: Path,
+    *,
+    readout_threshold_MeV: float,
+    output: Path,
+    record: Path,
+    jets: JetSettings | None = None,
+    images: Literal["showers", "reference"] = "showers",
+    towers: Callable[[np.ndarray], ak.Array] | None = None,
+) -> None:
+    """Compute every observable of every shower or collision of a file, block by block.
 
     Cells at or below the readout threshold count as zero, in full simulation and generated showers alike.
 
@@ -75,6 +105,12 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
         `incident_energy_GeV` float32 (N,) and `event` int64 (N,). NaN where an observable is undefined.
     record
         Record of the run to write (JSON).
+    jets
+        How jets are found in collisions; None for showers of primaries.
+    images
+        Which images of a file of pairs: of the full simulation or a model, or of the fast simulation.
+    towers
+        Particles of collisions, see `CollisionObservables`.
 
     Raises
     ------
@@ -88,16 +124,17 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
             record,
             stage="observe",
             inputs=[showers],
-            settings={"readout_threshold_MeV": readout_threshold_MeV},
+            settings={"readout_threshold_MeV": readout_threshold_MeV}
+            | ({"images": images, "jets": jets.model_dump(mode="json")} if jets else {}),
         ),
         atomic_path(output) as partial,
         create_hdf5(partial) as target,
     ):
-        module = module_for(source)
+        module = module_for(source, jets, towers)
         columns = _create(target, source, module, readout_threshold_MeV)
         summed_MeV = np.zeros(source.geometry.n_cells)
         done = 0
-        for block in source.blocks(block_showers(source.geometry)):
+        for block in source.image_blocks(block_showers(source.geometry), images):
             batch = as_observed(block, source, module, readout_threshold_MeV)
             values = module.compute(batch, source.geometry)
             values |= {"incident_energy_GeV": batch.incident_energies[:, 0] / 1000, "event": batch.event}
@@ -110,7 +147,10 @@ def observe(showers: Path, *, readout_threshold_MeV: float, output: Path, record
 
 
 def _create(
-    target: h5py.File, source: ShowerFile, module: ModuleType, readout_threshold_MeV: float
+    target: h5py.File,
+    source: ShowerFile,
+    module: ModuleType | CollisionObservables,
+    readout_threshold_MeV: float,
 ) -> Mapping[str, h5py.Dataset]:
     n = len(source)
     target.attrs.update(
@@ -132,7 +172,10 @@ def _create(
 
 
 def as_observed(
-    block: Showers, source: ShowerFile, module: ModuleType, readout_threshold_MeV: float
+    block: Showers,
+    source: ShowerFile,
+    module: ModuleType | CollisionObservables,
+    readout_threshold_MeV: float,
 ) -> Showers:
     """A block of a file as observables take it: cells up to the threshold emptied, conditions in their units.
 
@@ -151,7 +194,8 @@ def as_observed(
     except ValueError as error:
         raise CaloforgeError(f"{source.path}: conditions have unexpected units: {error}") from None
     _require(np.isfinite(block.showers).all(axis=1), block, source, "a cell energy that is not finite")
-    _require(block.incident_energies[:, 0] > 0, block, source, "an incident energy that is not positive")
+    if not isinstance(module, CollisionObservables):
+        _require(block.incident_energies[:, 0] > 0, block, source, "an incident energy that is not positive")
     if "pz" in conditions:
         _require(conditions["pz"] > 0, block, source, "pz that is not positive, not into the calorimeter")
     _require(

@@ -13,20 +13,21 @@ from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from caloforge.atomic import write_text
-from caloforge.config.dataset import DatasetSettings
+from caloforge.config.dataset import AnyDataset
 from caloforge.errors import CaloforgeError
 from caloforge.provenance import code_version
 from caloforge.report import numbers
-from caloforge.report.cost import Cost, as_csv, cost_of_geant4, cost_of_run
+from caloforge.report.cost import Cost, as_csv, cost_of_geant4, cost_of_run, time_tables
 from caloforge.report.detector import describe
 
 _SUMMARY_COLUMNS = (
     "dataset",
     "model",
     "seed",
+    "applied_to",
     "label",
     "observable",
     "metric",
@@ -51,6 +52,11 @@ class RunResult:
         Shown wherever the run is, when not empty.
     run_directory
         With the records of the stages, metrics.json and figures.
+    applied_to
+        Another data set, for whose test set a run that is in the report too was asked; None for its own.
+        Results are in a folder of the run directory then, `on_<data set>`.
+    timed
+        Whether its generation was timed against the batch size.
     """
 
     dataset: str
@@ -58,6 +64,18 @@ class RunResult:
     seed: int
     label: str
     run_directory: Path
+    applied_to: str | None = None
+    timed: bool = False
+
+    @property
+    def tested_on(self) -> str:
+        """Data set that generated showers are compared with."""
+        return self.applied_to or self.dataset
+
+    @property
+    def result_directory(self) -> Path:
+        """With the generated showers, metrics.json and figures."""
+        return self.run_directory / f"on_{self.applied_to}" if self.applied_to else self.run_directory
 
 
 def render(
@@ -83,7 +101,7 @@ def render(
         The page (HTML) with everything it needs inside, figures too.
     summary
         Table (CSV, RFC 4180) with one row per run, observable and metric; numbers of whole samples have the
-        metric `value`.
+        metric `value`, those of further tables `title / column` with the label of their row as observable.
     cost
         Table (CSV, RFC 4180) with one row per run and, where its CPU time is known, one for Geant4, by data
         set; see `Cost`.
@@ -103,6 +121,8 @@ def render(
         labels=list(dict.fromkeys(run.label for run in runs if run.label)),
         datasets=data,
         costs=costs,
+        time_tables=time_tables(results),
+        across=list(_across(results)),
         results=results,
     )
     write_text(summary, _summary(results))
@@ -110,7 +130,16 @@ def render(
     write_text(output, page)
 
 
-_INGEST_KEYS = ("inputs", "settings", "files", "events", "geant4_cpu_s_per_event", "summary", "time_s")
+_INGEST_KEYS = (
+    "inputs",
+    "settings",
+    "files",
+    "paired_files",
+    "events",
+    "geant4_cpu_s_per_event",
+    "summary",
+    "time_s",
+)
 _TRAINING_KEYS = (
     "settings",
     "seed",
@@ -144,16 +173,19 @@ def _read_run(run: RunResult) -> dict[str, Any]:
     trainings = {"model": train}
     if "regressor" in train["settings"]:
         trainings = {"regressor": _read_json(directory / "regressor.json", *_TRAINING_KEYS)} | trainings
+    directory = run.result_directory
     metrics = _read_json(directory / "metrics.json", "events", "observables")
+    figures = [directory / "figures", *([directory / "timing_figures"] if run.timed else [])]
     return {
         "run": run,
         "trainings": trainings,
         "sample": _read_json(directory / "sample.json", *_SAMPLE_KEYS),
+        "timing": _read_json(directory / "timing.json", "devices") if run.timed else None,
         "evaluation": _read_json(directory / "evaluate.json", "settings"),
         "metrics": metrics,
         "mean_separation": _mean_separation(metrics, "generated"),
         "mean_floor": _mean_separation(metrics, "floor"),
-        "figures": list(_read_figures(directory / "figures")),
+        "figures": [section for album in figures for section in _read_figures(album)],
     }
 
 
@@ -161,17 +193,15 @@ def _read_dataset(directory: Path) -> dict[str, Any]:
     path = directory / "ingest.json"
     ingest = _read_json(path, *_INGEST_KEYS)
     try:
-        settings = DatasetSettings.model_validate(ingest["settings"])
+        settings = TypeAdapter(AnyDataset).validate_python(ingest["settings"])
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(map(str, ("settings", *problem["loc"])))
+        key = ".".join(map(str, ("settings", *problem["loc"][1:])))
         raise CaloforgeError(f"{path}: {key}: {problem['msg']}") from None
-    paired = [file for file in ingest["inputs"] if file not in {source["file"] for source in ingest["files"]}]
     return {
         "ingest": ingest,
         "settings": settings,
         "cells": describe(settings.geometry),
-        "paired_files": paired,
         "figures": list(_read_figures(directory / "figures")),
     }
 
@@ -227,10 +257,32 @@ def _costs(
     costs: dict[str, list[Cost]] = {}
     for result in results:
         name = result["run"].dataset
+        if result["run"].applied_to:
+            continue
         costs.setdefault(name, []).append(cost_of_run(result, data[name]["ingest"]))
     for name, rows in costs.items():
         rows += filter(None, [cost_of_geant4(name, data[name]["ingest"])])
     return costs
+
+
+def _across(results: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Results of each model and seed by the data set it was trained on and the one it was tested on.
+
+    Only where a run was applied to another data set than its own; None for what was not tested.
+    """
+    by_model: dict[tuple[str, int], dict[tuple[str, str], Mapping[str, Any]]] = {}
+    for result in results:
+        run = result["run"]
+        by_model.setdefault((run.model, run.seed), {})[run.dataset, run.tested_on] = result
+    for (model, seed), found in by_model.items():
+        if all(trained == tested for trained, tested in found):
+            continue
+        tested_on = list(dict.fromkeys(tested for _, tested in found))
+        rows = {
+            trained: [found.get((trained, tested)) for tested in tested_on]
+            for trained in dict.fromkeys(trained for trained, _ in found)
+        }
+        yield {"model": model, "seed": seed, "tested_on": tested_on, "rows": rows}
 
 
 def _is_at_floor(observable: Mapping[str, Any], distance: str) -> bool:
@@ -247,8 +299,9 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(_SUMMARY_COLUMNS)
     for result in results:
         run = result["run"]
+        run_columns = [run.dataset, run.model, run.seed, run.applied_to, run.label]
         for name, observable in result["metrics"]["observables"].items():
-            start = [run.dataset, run.model, run.seed, run.label, name]
+            start = [*run_columns, name]
             generated, floor = observable["generated"], observable["floor"]
             for distance in _DISTANCES:
                 unit = observable["unit"] if distance == "wasserstein" else "1"
@@ -261,10 +314,24 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> str:
             )
         for name, number in result["metrics"].get("samples", {}).items():
             values = [number[kind][key] for kind in ("generated", "floor") for key in ("value", "error")]
-            writer.writerow(
-                [run.dataset, run.model, run.seed, run.label, name, "value", number["unit"], *values]
-            )
+            writer.writerow([*run_columns, name, "value", number["unit"], *values])
+        for table in result["metrics"].get("tables", []):
+            for row in table["rows"]:
+                start = [*run_columns, row["label"]]
+                for column, cell in zip(table["columns"], row["cells"], strict=True):
+                    if cell:
+                        values = [cell["value"], cell["error"], None, None]
+                        writer.writerow([*start, f"{table['title']} / {column}", row["unit"], *values])
     return text.getvalue()
+
+
+def _column_groups(columns: Sequence[str]) -> list[tuple[str, list[tuple[int, str]]]]:
+    """Groups of neighbouring columns `group: column` ("" for none), each with their numbers and headings."""
+    headings = [(number, *heading.rpartition(": ")) for number, heading in enumerate(columns)]
+    return [
+        (group, [(number, column) for number, *_, column in members])
+        for group, members in groupby(headings, key=itemgetter(1))
+    ]
 
 
 def _environment() -> Environment:
@@ -281,6 +348,7 @@ def _environment() -> Environment:
         "p_value": numbers.p_value,
         "duration": numbers.duration,
         "counted": numbers.counted,
+        "column_groups": _column_groups,
         "pretty_json": lambda content: json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False),
     }
     environment.tests["at_floor"] = _is_at_floor

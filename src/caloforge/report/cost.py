@@ -2,9 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,40 @@ def cost_of_geant4(dataset: str, ingest: Mapping[str, Any]) -> Cost | None:
     if geant4_s is None:
         return None
     return Cost(dataset=dataset, model="Geant4", ms_per_shower=1000 * geant4_s, clock="CPU")
+
+
+class TimeTable(NamedTuple):
+    """Times per shower of the timed runs of a data set.
+
+    Attributes
+    ----------
+    batch_sizes
+        The rows.
+    runs
+        Each with its columns: the `devices` of its record (see `caloforge.timing.time_generation`), to which
+        `ms_per_shower` is added, the same of their `times` by batch size.
+    """
+
+    batch_sizes: Sequence[int]
+    runs: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]]
+
+
+def time_tables(results: Iterable[Mapping[str, Any]]) -> dict[str, TimeTable]:
+    """Times per shower against the batch size, by data set, for those with timed runs."""
+    timed: dict[str, list] = {}
+    for result in results:
+        if result["timing"]:
+            columns = [device | {"ms_per_shower": _by_size(device)} for device in result["timing"]["devices"]]
+            timed.setdefault(result["run"].dataset, []).append((result["run"], columns))
+    return {name: TimeTable(_batch_sizes(runs), runs) for name, runs in timed.items()}
+
+
+def _batch_sizes(runs: Iterable[tuple[Any, Iterable[Mapping[str, Any]]]]) -> list[int]:
+    return sorted({size for _, columns in runs for column in columns for size in column["ms_per_shower"]})
+
+
+def _by_size(device: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:
+    return {time["batch_size"]: time["ms_per_shower"] for time in device["times"]}
 
 
 def as_csv(rows: Iterable[Cost]) -> str:

@@ -26,7 +26,7 @@ class TrainingBatches:
     Raises
     ------
     CaloforgeError
-        If the file holds fewer showers than one batch.
+        If the file holds fewer showers than one batch, or lacks the images that inputs are made of.
     """
 
     def __init__(
@@ -34,8 +34,10 @@ class TrainingBatches:
     ) -> None:
         self.path, self.preprocessing, self.batch_size, self.seed = path, preprocessing, batch_size, seed
         with ShowerFile(path) as file:
-            self.n = len(file)
-            block_MB = BLOCK_EVENTS * (file.geometry.n_cells + len(preprocessing.inputs)) * 4 / 1e6
+            preprocessing.require_inputs(file)
+            self.n, n_cells = len(file), file.geometry.n_cells
+            n_inputs = n_cells if preprocessing.paired else len(preprocessing.inputs)
+            block_MB = BLOCK_EVENTS * (n_cells + n_inputs) * 4 / 1e6
         if self.n < batch_size:
             raise CaloforgeError(
                 f"{path}: {self.n} showers found, expected at least one batch of {batch_size}"

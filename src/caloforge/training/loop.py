@@ -13,7 +13,7 @@ import logging
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ def fit(
     settings: TrainingSettings,
     batches: TrainingBatches,
     *,
-    validate: Callable[[], float],
+    validate: Callable[[], Mapping[str, float]],
     seed: int,
     identity: str,
     work: Path,
@@ -79,7 +79,8 @@ def fit(
     batches
         The training set; knows its own order in every epoch.
     validate
-        Score of the network as it is, the lower the better; called with the averaged weights in place.
+        Numbers for the history about the network as it is, called with the averaged weights in place.
+        `validation` is its score, the lower the better; others that are not finite are left empty.
     seed
         Of the random numbers of the training steps.
     identity
@@ -126,10 +127,11 @@ def fit(
                 row["validation"] = None
                 if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
                     with average.applied():
-                        score = _validate(validate, network)
+                        found = _validate(validate, network)
+                        score = found["validation"]
                         if state.best is None or settings.keep == "last" or score < state.best[0]:
                             state.best = (score, epoch + 1, _weights(network.product))
-                    row["validation"] = score
+                    row |= {name: value if math.isfinite(value) else None for name, value in found.items()}
                     logger.info(
                         "epoch %d: validation %.4g, best %.4g in epoch %d", epoch + 1, score, *state.best[:2]
                     )
@@ -293,14 +295,14 @@ def _means(state: State, work: Path) -> dict[str, float | None]:
     return dict(means)
 
 
-def _validate(validate: Callable[[], float], network: Trainable) -> float:
+def _validate(validate: Callable[[], Mapping[str, float]], network: Trainable) -> Mapping[str, float]:
     network.eval()
     with torch.no_grad():
-        score = validate()
+        found = validate()
     network.train()
-    if not math.isfinite(score):
-        raise CaloforgeError(f"the validation score became {score}")
-    return score
+    if not math.isfinite(found["validation"]):
+        raise CaloforgeError(f"the validation score became {found['validation']}")
+    return found
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:

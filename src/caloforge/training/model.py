@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from caloforge.config.stages import JetSettings
 from caloforge.geometry import Geometry
 from caloforge.models.family import Family, build
 from caloforge.preprocessing import Preprocessing
@@ -18,6 +19,7 @@ def train_model(
     val: Path,
     preprocessing: Path,
     regressor: Path | None = None,
+    jets: JetSettings | None = None,
     seed: int,
     code: str,
     work: Path,
@@ -37,6 +39,8 @@ def train_model(
         What `fit_preprocessing` wrote.
     regressor
         Checkpoint of the regressor, for families that need one.
+    jets
+        Definition of jets, for data sets of collisions.
     seed
         Root seed of the run.
     code
@@ -51,7 +55,7 @@ def train_model(
     """
     transforms = Preprocessing.load(preprocessing)
     score = settings.training.validation
-    validation = ShowerValidation(val, transforms, score, seed=derive_seed(seed, "validation"))
+    validation = ShowerValidation(val, transforms, score, jets, seed=derive_seed(seed, "validation"))
 
     def make(geometry: Geometry) -> Family:
         model = build(settings, geometry, transforms)
@@ -75,4 +79,5 @@ def train_model(
         checkpoint=checkpoint,
         history=history,
         record=record,
+        constants=validation.constants,
     )

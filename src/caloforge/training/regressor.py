@@ -37,8 +37,8 @@ def train_regressor(
     def make(geometry: Geometry) -> RegressorTraining:
         return RegressorTraining(settings, geometry, len(transforms.inputs))
 
-    def validation(network: RegressorTraining) -> Callable[[], float]:
-        return lambda: _mean_error(network, val, transforms)
+    def validation(network: RegressorTraining) -> Callable[[], dict[str, float]]:
+        return lambda: {"validation": _mean_error(network, val, transforms)}
 
     run_training(
         make,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ Network = TypeVar("Network", bound=Trainable)
 
 def run_training(
     make: Callable[[Geometry], Network],
-    validation: Callable[[Network], Callable[[], float]],
+    validation: Callable[[Network], Callable[[], Mapping[str, float]]],
     *,
     score: str,
     stage: str,
@@ -44,6 +44,7 @@ def run_training(
     checkpoint: Path,
     history: Path,
     record: Path,
+    constants: Mapping[str, Any] | None = None,
 ) -> None:
     """Set up a network on its device, train it with `fit` and write what comes out.
 
@@ -52,7 +53,7 @@ def run_training(
     make
         Makes the network from the geometry.
     validation
-        Makes the validation score of a network.
+        Makes what `fit` validates a network with.
     score
         Name of this score in the record.
     stage, kind
@@ -61,6 +62,8 @@ def run_training(
         Plain settings that go into checkpoint and record.
     inputs
         Files the result depends on; `train`, `val` and `preprocessing` among them.
+    constants
+        Further entries of the record.
 
     Raises
     ------
@@ -128,6 +131,7 @@ def run_training(
             "parameters": {name: n_parameters(part) for name, part in network.named_children()},
             "dense_parameters": {name: n_dense_parameters(part) for name, part in network.named_children()},
             **peak_memory(device),
+            **(constants or {}),
         }
 
 

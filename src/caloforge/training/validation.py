@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from scipy import stats
 
+from caloforge.config.stages import JetSettings
 from caloforge.metrics.shower_shapes import shape_error
 from caloforge.models.family import Family
 from caloforge.observables import as_observed, block_showers, module_for
 from caloforge.preprocessing import Preprocessing
 from caloforge.showers import ShowerFile, Showers, read_out
+from caloforge.training.pairs import FrechetDistances
 
 _SHOWERS = 2000
 _BATCH = 256
@@ -29,6 +31,26 @@ class ShowerValidation:
       counts 1, one that no simulated shower defines is left out.
     - `shower_shapes`: `metrics.shower_shapes.shape_error`, for grids of several layers.
 
+    Of models that are given images of a fast simulation it also says the `FrechetDistances`.
+
+    Attributes
+    ----------
+    constants
+        `frechet`: the Fréchet distances that do not depend on the model; empty for other models.
+
+    Parameters
+    ----------
+    path
+        Canonical showers of the validation set.
+    preprocessing
+        Of the model.
+    score
+        Which of the scores.
+    jets
+        Definition of jets, for collisions.
+    seed
+        Of the noise.
+
     Raises
     ------
     CaloforgeError
@@ -40,48 +62,65 @@ class ShowerValidation:
         path: Path,
         preprocessing: Preprocessing,
         score: Literal["observables", "shower_shapes"] = "observables",
+        jets: JetSettings | None = None,
         *,
         seed: int,
     ) -> None:
         self.preprocessing, self.seed = preprocessing, seed
         self.batches = []
-        simulated = []
+        simulated, pairs = [], []
         with ShowerFile(path) as file:
-            module = module_for(file)
-            self.score = _SCORES[score](file)
+            module = module_for(file, jets)
+            self.score = _SCORES[score](file, module)
             n, step = min(len(file), _SHOWERS), min(_BATCH, block_showers(file.geometry))
             for start in range(0, n, step):
                 block = file.read(start, min(start + step, n))
                 observed = as_observed(block, file, module, preprocessing.readout_threshold_MeV)
                 simulated.append(self.score.summary(observed))
+                if preprocessing.paired:
+                    fast_MeV = read_out(block.reference, preprocessing.readout_threshold_MeV)
+                    fast = self.score.summary(replace(observed, showers=fast_MeV))
+                    pairs.append((observed.showers, fast, fast_MeV))
                 inputs = torch.from_numpy(preprocessing.network_inputs(block))
                 primaries = replace(observed, showers=np.empty((len(block), 0), np.float32))
                 self.batches.append((inputs, primaries))
         self.simulated = np.concatenate(simulated)
+        self.frechet, self.constants = None, {}
+        if preprocessing.paired:
+            full_MeV, fast, fast_MeV = map(np.concatenate, zip(*pairs, strict=True))
+            self.frechet = FrechetDistances(self.score.names, (self.simulated, full_MeV), (fast, fast_MeV))
+            self.constants = {"frechet": self.frechet.constants}
         self.energy_GeV = (
             np.concatenate([primaries.incident_energies[:, 0] for _, primaries in self.batches]) / 1000
         )
 
-    def __call__(self, model: Family) -> float:
-        """Score the model; it must be in evaluation mode."""
+    def __call__(self, model: Family) -> dict[str, float]:
+        """Score the model, which must be in evaluation mode: `validation`, and numbers beside it."""
         device = next(model.parameters()).device
         rng = torch.Generator(device).manual_seed(self.seed)
-        generated = []
+        generated, images_MeV = [], []
         for inputs, primaries in self.batches:
             showers = model.generate(inputs.to(device), rng).float().cpu().numpy()
             cells_MeV = read_out(
                 self.preprocessing.inverse(showers), self.preprocessing.readout_threshold_MeV
             )
             generated.append(self.score.summary(replace(primaries, showers=cells_MeV)))
-        return self.score.distance(self.simulated, np.concatenate(generated), self.energy_GeV)
+            if self.frechet:
+                images_MeV.append(cells_MeV)
+        summary = np.concatenate(generated)
+        found = {"validation": self.score.distance(self.simulated, summary, self.energy_GeV)}
+        if self.frechet:
+            distances = self.frechet(summary, np.concatenate(images_MeV))
+            found |= {f"validation_frechet_{name}": distance for name, distance in distances.items()}
+        return found
 
 
 class _Observables:
     """Mean Kolmogorov-Smirnov distance of the observables with one number per shower."""
 
-    def __init__(self, file: ShowerFile) -> None:
-        self.geometry, self.module = file.geometry, module_for(file)
-        self.names = list(self.module.scalars(file.geometry, file.units))
+    def __init__(self, file: ShowerFile, module: Any) -> None:
+        self.geometry, self.module = file.geometry, module
+        self.names = list(module.scalars(file.geometry, file.units))
 
     def summary(self, batch: Showers) -> np.ndarray:
         """The observables, shape (n, observables)."""
@@ -100,7 +139,7 @@ class _Observables:
 class _ShowerShapes:
     """Relative error of the mean profiles along the axes of a grid and of their moments."""
 
-    def __init__(self, file: ShowerFile) -> None:
+    def __init__(self, file: ShowerFile, _module: Any) -> None:
         self.shape = (len(file.geometry.layers), *file.geometry.layers[0].shape)
 
     def summary(self, batch: Showers) -> np.ndarray:

@@ -46,7 +46,7 @@ def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path
     source = settings.source
     full = _FullSimulation(settings, paired) if paired else None
     pairs = pair(_fast_events(settings, files), full.events, source.unmatched) if full else None
-    branches = [source.event, *(f"{source.towers}.{name}" for name in _Images.TOWER)]
+    branches = [source.event, *_tower_branches(settings)]
     before = 0
     for path in files:
         with open_root(path) as root:
@@ -157,10 +157,75 @@ def _images_MeV(parts: Iterable[_Hits], n: int, n_cells: int) -> np.ndarray:
     return images.reshape(n, n_cells)
 
 
+class _FastTowers:
+    """The towers of some entries of Delphes, checked.
+
+    Attributes
+    ----------
+    lengths
+        Number of towers of each entry.
+    row, eta, phi, energy_MeV
+        Entry, from 0, position and energy of each tower.
+    undivided
+        Whether a tower counts with its E, because it has neither Eem nor Ehad.
+    inside, pixel
+        Whether a tower is in the grid, and where it is if so.
+    """
+
+    BRANCHES = ("Eta", "Phi", "E", "Eem", "Ehad")
+
+    def __init__(self, settings: DatasetSettings, entries: Entries, arrays: ak.Array) -> None:
+        (layer,) = settings.geometry.layers
+        n_eta, n_phi = layer.shape
+        names = _tower_branches(settings)
+        towers = _Towers(entries, arrays, names)
+        eta, phi, *energies = names
+        towers.refuse(~np.isfinite(towers[eta]), eta, "a finite number")
+        towers.refuse(~(np.abs(towers[phi]) <= 2 * np.pi), phi, "an angle from -pi to pi [rad]")
+        total_MeV, ecal_MeV, hcal_MeV = (towers.energy_MeV(name, "GeV") for name in energies)
+        self.lengths, self.row, self.eta, self.phi = towers.lengths, towers.row(), towers[eta], towers[phi]
+        self.energy_MeV = ecal_MeV + hcal_MeV
+        self.undivided = (self.energy_MeV == 0) & (total_MeV > 0)
+        self.energy_MeV[self.undivided] = total_MeV[self.undivided]
+        i = np.searchsorted(layer.edges(0), self.eta, side="right") - 1
+        j = np.floor((self.phi.astype(np.float64) / (2 * np.pi) + 0.5) * n_phi).astype(np.int64) % n_phi
+        self.inside = (i >= 0) & (i < n_eta)
+        self.pixel = i * n_phi + j
+
+
+def _tower_branches(settings: DatasetSettings) -> list[str]:
+    return [f"{settings.source.towers}.{name}" for name in _FastTowers.BRANCHES]
+
+
+def read_towers(settings: DatasetSettings, files: Sequence[Path]) -> Iterator[tuple[np.ndarray, ak.Array]]:
+    """Read the towers of Delphes themselves, in batches, in the order of the files.
+
+    Energies are those that `read` gives the pixels; towers outside the grid are left out.
+
+    Yields
+    ------
+    tuple
+        Event numbers, int64 of shape (n,), and the towers, `n * var * {eta, phi, energy_MeV}`.
+    """
+    source = settings.source
+    branches = [source.event, *_tower_branches(settings)]
+    for path in files:
+        with open_root(path) as root:
+            tree, where = _find_tree(root, path, source.tree, [(name, LIST) for name in branches])
+            first_entry = 0
+            for arrays in tree.iterate(branches, step_size=batch_events(settings)):
+                entries = _entries(where, first_entry, arrays[source.event], source.event)
+                towers = _FastTowers(settings, entries, arrays)
+                inside = towers.inside
+                columns = {"eta": towers.eta, "phi": towers.phi, "energy_MeV": towers.energy_MeV}
+                counts = np.bincount(towers.row[inside], minlength=len(arrays))
+                kept = ak.zip({name: column[inside] for name, column in columns.items()})
+                yield entries.event_numbers(source.event), ak.unflatten(kept, counts)
+                first_entry += len(arrays)
+
+
 class _Images:
     """The entries of one read of Delphes; checked, they become images."""
-
-    TOWER = ("Eta", "Phi", "E", "Eem", "Ehad")
 
     def __init__(self, settings: DatasetSettings, where: str, first_entry: int, arrays: ak.Array) -> None:
         self._settings, self._arrays = settings, arrays
@@ -190,28 +255,15 @@ class _Images:
 
     def _fast_MeV(self) -> np.ndarray:
         """The image of each entry [MeV]: float32, shape (n, V)."""
-        (layer,) = self._settings.geometry.layers
-        n_eta, n_phi = layer.shape
-        names = [f"{self._settings.source.towers}.{name}" for name in self.TOWER]
-        towers = _Towers(self._entries, self._arrays, names)
-        eta, phi, *energies = names
-        towers.refuse(~np.isfinite(towers[eta]), eta, "a finite number")
-        towers.refuse(~(np.abs(towers[phi]) <= 2 * np.pi), phi, "an angle from -pi to pi [rad]")
-        total_MeV, ecal_MeV, hcal_MeV = (towers.energy_MeV(name, "GeV") for name in energies)
-        energy_MeV = ecal_MeV + hcal_MeV
-        undivided = (energy_MeV == 0) & (total_MeV > 0)
-        energy_MeV[undivided] = total_MeV[undivided]
-        i = np.searchsorted(layer.edges(0), towers[eta], side="right") - 1
-        j = np.floor((towers[phi].astype(np.float64) / (2 * np.pi) + 0.5) * n_phi).astype(np.int64) % n_phi
-        inside = (i >= 0) & (i < n_eta)
-        row = towers.row()
+        towers = _FastTowers(self._settings, self._entries, self._arrays)
+        row, inside, energy_MeV = towers.row, towers.inside, towers.energy_MeV
         known = np.ones(len(row), dtype=bool) if self.kept is None else np.isin(row, self.kept)
         outside = known & ~inside
         self.counted["towers_outside_grid"] = int(np.count_nonzero(outside))
         self.counted["energy_outside_grid_GeV"] = float(energy_MeV[outside].sum(dtype=np.float64)) / 1000
-        self.counted["towers_without_Eem_and_Ehad"] = int(np.count_nonzero(known & undivided))
-        hits = _Hits(row[inside], (i * n_phi + j)[inside], energy_MeV[inside])
-        return _images_MeV([hits], len(towers.lengths), n_eta * n_phi)
+        self.counted["towers_without_Eem_and_Ehad"] = int(np.count_nonzero(known & towers.undivided))
+        hits = _Hits(row[inside], towers.pixel[inside], energy_MeV[inside])
+        return _images_MeV([hits], len(towers.lengths), self._settings.geometry.n_cells)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,17 @@ from torch.nn import functional
 from caloforge.geometry import Geometry
 from caloforge.models.calogan.networks import Discriminator, Generator
 from caloforge.models.calogan.settings import CaloGanSettings
+from caloforge.models.energy_score import energy_score
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.labels import exchanged_labels
+from caloforge.models.layer_stack.shares import layer_shapes, share_weights
 from caloforge.models.primary.conditions import (
     conditioned_latent,
     particle_numbers,
     requested_inputs,
     visible_share,
 )
+from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
 
 
@@ -40,6 +43,11 @@ class CaloGan(Family):
     distances of S from y, are those of the energy of the primary, and S = y is a shower with the mean visible
     energy y R(y).
 
+    With `cells: shares` the generator makes the weights of cells in a visible energy that is drawn from the
+    fitted response; see `VisibleShares` and `share_weights`. What the papers do not have either is
+    shape_weight times the `energy_score` of the `layer_shapes` of generated showers beside real ones of the
+    same primaries, off by default.
+
     Unlike the public code, which generates in inference mode what its discriminator learns from, batch
     normalisation always takes the statistics of the batch in training.
     """
@@ -47,10 +55,13 @@ class CaloGan(Family):
     def __init__(self, settings: CaloGanSettings, geometry: Geometry, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.settings, self.response = settings, preprocessing.response
-        shapes = [layer.shape for layer in geometry.layers]
+        self.shapes = [layer.shape for layer in geometry.layers]
         n_classes = len(settings.particles)
-        self.generator = Generator(shapes, settings.latent, n_classes)
-        self.discriminator = Discriminator(shapes, n_classes)
+        self.generator = Generator(self.shapes, settings.latent, n_classes)
+        self.discriminator = Discriminator(self.shapes, n_classes)
+        self.shares = None
+        if settings.cells == "shares":
+            self.shares = VisibleShares(torch.tensor(preprocessing.mean_shower), preprocessing)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         rates = {
@@ -81,7 +92,7 @@ class CaloGan(Family):
             "generated", generated, requested, optimisers["discriminator"], rng
         )
         for _ in range(self.settings.generator_steps):
-            losses |= self._update_generator(inputs, optimisers["generator"], rng)
+            losses |= self._update_generator(real, inputs, generated, optimisers["generator"], rng)
         return losses
 
     def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
@@ -101,8 +112,14 @@ class CaloGan(Family):
         return {f"discriminator_{kind}_{name}": loss.detach() for name, loss in parts.items()}
 
     def _update_generator(
-        self, inputs: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
+        self,
+        real: Tensor,
+        inputs: Tensor,
+        others: Tensor,
+        optimiser: torch.optim.Optimizer,
+        rng: torch.Generator,
     ) -> dict[str, Tensor]:
+        """Update the generator; `others` are showers that it made of the inputs from other noise."""
         optimiser.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         requested = requested_inputs(inputs, self.settings.energies_GeV, rng)
@@ -111,6 +128,9 @@ class CaloGan(Family):
         labels = torch.ones(len(cells), device=cells.device)
         parts = self._losses(cells, requested, labels, self._classes(requested))
         parts["energy"] = self.settings.energy_weight * (cells.sum(dim=1) - requested[:, 0]).abs().mean()
+        if self.settings.shape_weight:
+            profiles = (layer_shapes(showers, self.shapes) for showers in (cells, others, real))
+            parts["shape"] = self.settings.shape_weight * energy_score(*profiles)
         sum(parts.values()).backward()
         optimiser.step()
         self.discriminator.requires_grad_(True)
@@ -131,7 +151,13 @@ class CaloGan(Family):
     def _cells(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Generated cells in GeV of the energy of the primary, shape (B, V)."""
         noise = torch.randn(len(inputs), self.settings.latent, generator=rng, device=inputs.device)
-        return self.generator(conditioned_latent(noise, inputs[:, 0]), self._classes(inputs)).float()
+        energy_GeV, classes = inputs[:, 0], self._classes(inputs)
+        if self.shares is None:
+            return self.generator(conditioned_latent(noise, energy_GeV), classes).float()
+        output = self.generator(self.shares.latent(noise, energy_GeV), classes, output_relu=False).float()
+        weights = share_weights(output, self.shares.mean_shower)
+        share = self._visible_share(inputs)
+        return self.shares.cells_GeV(weights, noise, energy_GeV * share[:, 0], energy_GeV, rng) / share
 
     def _visible_share(self, inputs: Tensor) -> Tensor:
         return visible_share(inputs[:, :1], self.response)

@@ -19,9 +19,8 @@ from caloforge.models.layer_stack.layers import (
     Pair,
     sparsity,
 )
+from caloforge.models.layer_stack.settings import START_CHANNELS
 from caloforge.models.primary.conditions import particle_vectors
-
-START_CHANNELS = 36
 
 KERNELS = 10
 """Kernels of every minibatch discrimination; each has as many dimensions."""
@@ -57,14 +56,15 @@ class Generator(nn.Module):
             for rows, columns in shapes[1:]
         )
 
-    def forward(self, latent: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Generate showers."""
+    def forward(self, latent: Tensor, classes: Tensor | None = None, output_relu: bool = True) -> Tensor:
+        """Generate showers, of any sign without the ReLU."""
         if self.particle is not None:
             latent = latent * self.particle(classes)
         images = [stream(latent)[:, 0] for stream in self.streams]
         for number, attention in enumerate(self.attention, start=1):
             images[number] = attention(images[number], images[number - 1])
-        return functional.relu(torch.cat([image.flatten(1) for image in images], dim=1))
+        showers = torch.cat([image.flatten(1) for image in images], dim=1)
+        return functional.relu(showers) if output_relu else showers
 
 
 class LayerFeatures(nn.Module):

@@ -1,15 +1,15 @@
 """Settings of CaloGAN, with the values of its public code."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import ModelTrainingSettings
-from caloforge.models.primary.settings import PrimarySettings
+from caloforge.models.layer_stack.settings import LayerStackSettings
+from caloforge.models.primary.settings import PrimarySettings, require_energies_of_the_data
 
 
-class CaloGanSettings(PrimarySettings):
+class CaloGanSettings(LayerStackSettings, PrimarySettings):
     """An adversarial pair for stacks of layers with cells of their own, conditioned on the energy.
 
     M. Paganini, L. de Oliveira and B. Nachman, CaloGAN: Simulating 3D high energy particle showers in
@@ -18,7 +18,6 @@ class CaloGanSettings(PrimarySettings):
     """
 
     family: Literal["calogan"]
-    latent: PositiveInt = Field(default=1024, description="length of the Gaussian latent vector")
     energy_weight: NonNegativeFloat = Field(
         default=0.05,
         description="of the error of the visible energy of generated showers, on the scale of the energy of "
@@ -47,9 +46,7 @@ class CaloGanSettings(PrimarySettings):
     adam_betas: tuple[float, float] = (0.5, 0.999)
     training: ModelTrainingSettings = ModelTrainingSettings(epochs=50, batch_size=256)
 
-    def misfit(self, dataset: DatasetSettings) -> str | None:
-        """Say what keeps these networks from taking the showers of a data set; None if nothing does."""
-        geometry = dataset.geometry
-        if geometry.kind != "cartesian":
-            return f"takes layers of rectangular cells, those of geometry {geometry.name} are {geometry.kind}"
-        return None
+    @model_validator(mode="after")
+    def _shapes_are_of_the_same_energy(self) -> Self:
+        require_energies_of_the_data(self.shape_weight, self.energies_GeV)
+        return self

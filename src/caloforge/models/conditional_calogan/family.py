@@ -12,10 +12,13 @@ from caloforge.models.calogan.networks import Discriminator
 from caloforge.models.conditional_calogan.networks import AttributeHead, Generator, LayerFeatures
 from caloforge.models.conditional_calogan.settings import ConditionalCaloGanSettings
 from caloforge.models.dropout import seed_dropout
+from caloforge.models.energy_score import energy_score
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.labels import exchanged_labels
 from caloforge.models.layer_stack.layers import published_soft_sparsity, soft_sparsity
+from caloforge.models.layer_stack.shares import layer_shapes, share_weights
 from caloforge.models.primary.conditions import conditioned_latent, visible_share
+from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
 
 SPARSITY_WIDTH = 0.5
@@ -47,6 +50,11 @@ class ConditionalCaloGan(Family):
     of the training set, so that sums have the published magnitude; not at the energy of the primary, which
     the head does not know.
 
+    With `cells: shares` the generator makes the weights of cells in a visible energy that is drawn from the
+    fitted response; see `VisibleShares` and `share_weights`. What the paper does not have either is
+    shape_weight times the `energy_score` of the `layer_shapes` of generated showers beside the real ones of
+    the same primaries, off by default.
+
     Unlike the public code, which generates in inference mode what its discriminator learns from, batch
     normalisation always takes the statistics of the batch in training.
     """
@@ -57,12 +65,15 @@ class ConditionalCaloGan(Family):
         super().__init__()
         self.settings, self.preprocessing = settings, preprocessing
         self.visible_share = visible_share(torch.tensor(preprocessing.mean[0]), preprocessing.response).item()
-        shapes = [layer.shape for layer in geometry.layers]
+        self.shapes = [layer.shape for layer in geometry.layers]
         n_attributes = len(settings.attributes)
-        self.generator = Generator(shapes, settings.latent + n_attributes, settings.blurred_layers)
+        self.generator = Generator(self.shapes, settings.latent + n_attributes, settings.blurred_layers)
         layer_features = partial(LayerFeatures, sparsity=self._sparsity())
-        self.discriminator = Discriminator(shapes, layer_features=layer_features)
+        self.discriminator = Discriminator(self.shapes, layer_features=layer_features)
         self.attribute_head = AttributeHead(geometry.n_cells, n_attributes)
+        self.shares = None
+        if settings.cells == "shares":
+            self.shares = VisibleShares(torch.tensor(preprocessing.mean_shower), preprocessing)
         self.register_buffer("attribute_weights", torch.tensor(settings.weights), persistent=False)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
@@ -87,7 +98,7 @@ class ConditionalCaloGan(Family):
         losses = self._update_discriminator("real", real, inputs, optimisers["discriminator"], rng)
         losses |= self._update_discriminator("generated", generated, inputs, optimisers["discriminator"], rng)
         for _ in range(self.settings.generator_steps):
-            losses |= self._update_generator(inputs, optimisers["generator"], rng)
+            losses |= self._update_generator(real, inputs, generated, optimisers["generator"], rng)
         return losses
 
     def generate(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
@@ -127,8 +138,14 @@ class ConditionalCaloGan(Family):
         return {f"discriminator_{kind}_{name}": loss.detach() for name, loss in parts.items()}
 
     def _update_generator(
-        self, inputs: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
+        self,
+        real: Tensor,
+        inputs: Tensor,
+        others: Tensor,
+        optimiser: torch.optim.Optimizer,
+        rng: torch.Generator,
     ) -> dict[str, Tensor]:
+        """Update the generator; `others` are showers that it made of the inputs from other noise."""
         optimiser.zero_grad(set_to_none=True)
         for network in (self.discriminator, self.attribute_head):
             network.requires_grad_(False)
@@ -140,6 +157,9 @@ class ConditionalCaloGan(Family):
             "attributes": self._attribute_loss(cells, inputs),
             "energy": self.settings.energy_weight * miss_GeV,
         }
+        if self.settings.shape_weight:
+            profiles = (layer_shapes(showers, self.shapes) for showers in (cells, others, real))
+            parts["shape"] = self.settings.shape_weight * energy_score(*profiles)
         sum(parts.values()).backward()
         optimiser.step()
         for network in (self.discriminator, self.attribute_head):
@@ -160,8 +180,14 @@ class ConditionalCaloGan(Family):
     def _cells(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         """Generated showers (B, V) in units of the energy of the primary [GeV]."""
         noise = torch.randn(len(inputs), self.settings.latent, generator=rng, device=inputs.device)
-        latent = conditioned_latent(noise, self._energy_GeV(inputs))
-        return self.generator(torch.cat([latent, inputs[:, 1:]], dim=1))
+        energy_GeV, attributes = self._energy_GeV(inputs), inputs[:, 1:]
+        if self.shares is None:
+            return self.generator(torch.cat([conditioned_latent(noise, energy_GeV), attributes], dim=1))
+        attributes = attributes * self.settings.latent**0.5
+        latent = torch.cat([self.shares.latent(noise, energy_GeV), attributes], dim=1)
+        weights = share_weights(self.generator(latent, output_relu=False).float(), self.shares.mean_shower)
+        mean_GeV = energy_GeV * visible_share(energy_GeV, self.preprocessing.response)
+        return self.shares.cells_GeV(weights, noise, mean_GeV, energy_GeV, rng) / self.visible_share
 
     def _energy_GeV(self, inputs: Tensor) -> Tensor:
         return inputs[:, 0] * self.preprocessing.std[0] + self.preprocessing.mean[0]

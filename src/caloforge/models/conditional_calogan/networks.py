@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caloforge.models.calogan.networks import KERNELS, START_CHANNELS
+from caloforge.models.calogan.networks import KERNELS
 from caloforge.models.keras_layers import BATCH_NORM, LEAKY_SLOPE, Layer
 from caloforge.models.layer_stack.layers import Attention, MinibatchDiscrimination, Pair
+from caloforge.models.layer_stack.settings import START_CHANNELS
 
 
 class Generator(nn.Module):
@@ -37,18 +38,19 @@ class Generator(nn.Module):
         self.attention = nn.ModuleList(Attention(_initialised(nn.Conv2d(2, 2, 3))) for _ in shapes[1:])
         self.blurred_layers = frozenset(blurred_layers)
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Generate showers."""
+    def forward(self, latent: Tensor, output_relu: bool = True) -> Tensor:
+        """Generate showers, of any sign without the ReLU."""
         images = [stream(latent)[:, 0] for stream in self.streams]
         for number, attention in enumerate(self.attention, start=1):
             images[number] = attention(images[number], images[number - 1])
-        return torch.cat(
+        showers = torch.cat(
             [
-                functional.relu(blurred(image) if number in self.blurred_layers else image).flatten(1)
+                (blurred(image) if number in self.blurred_layers else image).flatten(1)
                 for number, image in enumerate(images)
             ],
             dim=1,
         )
+        return functional.relu(showers) if output_relu else showers
 
 
 class LayerFeatures(nn.Module):

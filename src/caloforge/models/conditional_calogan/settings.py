@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from caloforge.config.base import Settings
 from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import InputExpression, ModelTrainingSettings, PreprocessingSettings
+from caloforge.models.layer_stack.settings import LayerStackSettings
 
 AttributeWeights = Annotated[
     Annotated[NonNegativeFloat, Tag("one")] | Annotated[dict[str, NonNegativeFloat], Tag("each")],
@@ -45,7 +45,7 @@ class AttributePreprocessing(PreprocessingSettings):
         return inputs
 
 
-class ConditionalCaloGanSettings(Settings):
+class ConditionalCaloGanSettings(LayerStackSettings):
     """CaloGAN with convolutions, soft sparsity and a head that reads attributes off a shower.
 
     L. de Oliveira, M. Paganini and B. Nachman, Controlling Physical Attributes in GAN-Accelerated Simulation
@@ -57,7 +57,6 @@ class ConditionalCaloGanSettings(Settings):
     """The attributes, which the attribute head reads off showers."""
 
     family: Literal["conditional_calogan"]
-    latent: PositiveInt = Field(default=1024, description="length of the Gaussian latent vector")
     blurred_layers: tuple[NonNegativeInt, ...] = Field(
         default=(),
         description="layers, from 0, whose images the generator smears with a fixed 3 x 3 mean; the paper "
@@ -126,9 +125,10 @@ class ConditionalCaloGanSettings(Settings):
 
     def misfit(self, dataset: DatasetSettings) -> str | None:
         """Say what keeps these networks from taking the showers of a data set; None if nothing does."""
+        misfit = super().misfit(dataset)
+        if misfit:
+            return misfit
         geometry = dataset.geometry
-        if geometry.kind != "cartesian":
-            return f"takes layers of rectangular cells, those of geometry {geometry.name} are {geometry.kind}"
         missing = [layer for layer in self.blurred_layers if layer >= len(geometry.layers)]
         if missing:
             return (

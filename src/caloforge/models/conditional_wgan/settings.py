@@ -66,6 +66,8 @@ class ConditionalWGANSettings(Settings):
     def misfit(self, dataset: DatasetSettings) -> str | None:
         """Say what keeps these networks from taking the showers of a data set; None if nothing does."""
         geometry = dataset.geometry
+        if geometry.kind != "cartesian":
+            return f"takes layers of rectangular cells, those of geometry {geometry.name} are {geometry.kind}"
         if not geometry.is_image:
             return f"takes one layer of cells, geometry {geometry.name} has {len(geometry.layers)}"
         if not dataset.conditions:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from caloforge.geometry import Geometry
 from caloforge.models.dropout import seed_dropout
+from caloforge.models.energy_score import energy_score
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.gan3d.networks import (
     Verdict,
@@ -15,7 +16,6 @@ from caloforge.models.gan3d.networks import (
     showers_of,
 )
 from caloforge.models.gan3d.settings import Gan3dSettings
-from caloforge.models.gan3d.shares import VisibleShares
 from caloforge.models.labels import exchanged_labels
 from caloforge.models.primary.conditions import (
     ENERGY_UNIT_GeV,
@@ -24,6 +24,7 @@ from caloforge.models.primary.conditions import (
     requested_inputs,
     visible_share,
 )
+from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
 
 _LEAST_SEEN = 0.1
@@ -51,6 +52,9 @@ class Gan3d(Family):
     share of the showers are exchanged. What the papers do not have is shape_weight times the `energy_score`
     of the `shapes` of generated showers beside real ones of the same energies, off by default.
 
+    With `cells: shares` the weight of a cell with the mean share m is m max(0, 1 + g), where g is what the
+    generator makes of it before the ReLU: one that gives zeros makes mean showers; see `VisibleShares`.
+
     The discriminator sees real and generated showers in one batch, both when it learns and when the generator
     does. The public code shows it one kind at a time; then a batch normalisation just before the heads takes
     away what the showers of a batch have in common, which is whether they are real. With `as_published`
@@ -71,7 +75,10 @@ class Gan3d(Family):
         self.response = preprocessing.response
         self.generator = self.generator_class(self.shape, settings.latent, len(settings.particles))
         self.discriminator = self.discriminator_class(self.shape, len(settings.particles))
-        self.shares = VisibleShares(self.shape, preprocessing) if settings.cells == "shares" else None
+        self.shares = None
+        if settings.cells == "shares":
+            mean_shower = images_of(torch.tensor([preprocessing.mean_shower]), self.shape)[0]
+            self.shares = VisibleShares(mean_shower, preprocessing)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = settings.normalisation_momentum
@@ -188,8 +195,9 @@ class Gan3d(Family):
         if self.shares is None:
             return self.generator(conditioned_latent(noise, energy_GeV), classes, output_relu=not free)
         output = self.generator(self.shares.latent(noise, energy_GeV), classes, output_relu=False).float()
+        weights = self.shares.mean_shower * (1 + output).relu()
         mean_GeV = self.mean_visible_GeV(energy_GeV)
-        return self.shares.images_GeV(output, noise, mean_GeV, energy_GeV, rng) / self.settings.cell_unit_GeV
+        return self.shares.cells_GeV(weights, noise, mean_GeV, energy_GeV, rng) / self.settings.cell_unit_GeV
 
     def _judge(self, images: Tensor) -> Verdict:
         """What the discriminator says of images of cells in their unit, and the sum of these cells."""
@@ -223,18 +231,6 @@ def shapes(images: Tensor) -> Tensor:
     slices = torch.cat([images.sum(dim=other) for other in ((2, 3), (1, 3), (1, 2))], dim=1)
     shares = slices / images.sum(dim=(1, 2, 3))[:, None].clamp_min(1e-7)
     return (shares + _LEAST_SHARE).sqrt()
-
-
-def energy_score(made: Tensor, others: Tensor, real: Tensor) -> Tensor:
-    """Mean energy score of `made`, whose gradient is that of a strictly proper score of the generator.
-
-    E|X - x| - E|X - X'| / 2 for generated X and X' and the real x of the same condition (T. Gneiting and
-    A. E. Raftery, Strictly Proper Scoring Rules, Prediction, and Estimation, J. Am. Stat. Assoc. 102 (2007)
-    359, section 4.3). X' comes without gradient, so that its term counts once and not half.
-
-    Shapes: (B, features) each to (); rows of one number have one condition.
-    """
-    return ((made - real).norm(dim=1) - (made - others.detach()).norm(dim=1)).mean()
 
 
 def percent_error(found: Tensor, expected: Tensor) -> Tensor:

@@ -6,7 +6,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import ModelTrainingSettings
-from caloforge.models.primary.settings import EnergyRange, PrimarySettings, require_increasing
+from caloforge.models.primary.settings import (
+    EnergyRange,
+    PrimarySettings,
+    require_energies_of_the_data,
+    require_increasing,
+)
 
 LEAST_SIDE = 8
 """Cells along the shortest side of a grid that the networks can make."""
@@ -94,11 +99,7 @@ class Gan3dSettings(PrimarySettings):
 
     @model_validator(mode="after")
     def _shapes_are_of_the_same_energy(self) -> Self:
-        if self.shape_weight and self.energies_GeV:
-            raise ValueError(
-                f"shape_weight: found {self.shape_weight:g} with energies_GeV {list(self.energies_GeV)}, "
-                "expected 0 or energies_GeV null: shapes are compared at the energies of the data"
-            )
+        require_energies_of_the_data(self.shape_weight, self.energies_GeV)
         return self
 
     @model_validator(mode="after")
