@@ -3,6 +3,7 @@ import pytest
 from scipy import linalg
 
 from caloforge.metrics.frechet import frechet_distance, principal_components
+from caloforge.training.pairs import JET_FEATURES, FrechetDistances
 
 
 def normal(mean, covariance, n: int, seed: int = 0) -> np.ndarray:
@@ -58,3 +59,33 @@ def test_principal_components_are_those_of_the_singular_value_decomposition():
 def test_there_are_as_many_components_as_samples_can_vary_in(n, values, found):
     _, directions = principal_components(np.random.default_rng(4).normal(size=(n, values)), 8)
     assert directions.shape == (found, values)
+
+
+def test_samples_are_compared_with_the_other_half_of_the_full_simulation():
+    rng = np.random.default_rng(5)
+    names = ("hit_cells", *JET_FEATURES)
+    full, fast = (
+        (rng.normal(shift, 3, (60, len(names))), rng.gamma(2, 500, (60, 6)) * (1 + shift))
+        for shift in (0, 0.5)
+    )
+    full[0][7, 3] = fast[0][20, 5] = np.nan  # an event without a second jet in each sample
+    constants = FrechetDistances(names, full, fast).constants
+
+    spread = np.nanstd(np.delete(full[0], 7, axis=0)[:, 1:], axis=0)
+    for name, sample in (("fast", fast), ("floor", full)):
+        jets, pixels = [], []
+        for own, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+            features = [found[0][part, 1:] / spread for found, part in ((sample, own), (full, other))]
+            jets.append(frechet_distance(*(part[~np.isnan(part).any(axis=1)] for part in features)))
+            pixels.append(frechet_distance(np.log1p(sample[1][own] / 1000), np.log1p(full[1][other] / 1000)))
+        assert constants[name]["jets"] == pytest.approx(np.mean(jets), rel=1e-9)
+        assert constants[name]["pixels"] == pytest.approx(np.mean(pixels), rel=1e-6)  # all six, but turned
+        assert constants["fast"]["pixels"] > constants["floor"]["pixels"]
+
+
+def test_without_jets_the_distance_of_jets_is_undefined():
+    observables, cells = np.full((10, len(JET_FEATURES)), np.nan), np.random.default_rng(6).random((10, 4))
+    found = FrechetDistances(JET_FEATURES, (observables, cells), (observables, 2 * cells))
+    assert found.constants["fast"]["jets"] is None
+    assert np.isnan(found(observables, cells)["jets"])
+    assert found.constants["fast"]["pixels"] > 0

@@ -454,6 +454,7 @@ def test_a_run_applied_to_another_data_set_stands_beside_its_own_result(rendered
     )
     page, summary = rendered(own, applied, ecal=make_dataset(), other=combined)
     assert "cwgan / seed 1 across data sets" in page.text
+    assert "ecal, ecal2 with energy from 0 to 70" in page.text
     (cells,) = [row for row in page.rows if row[:1] == ["ecal"] and len(row) == 3]
     assert cells[2].startswith("0.88 (")
     assert not cells[1].startswith("0.88")

@@ -105,7 +105,7 @@ def training_figures(
                 f"Fréchet distances: {title}",
                 "Distance of the validation events from the full simulation: of the observables of both "
                 "leading jets, over their standard deviations, and of the leading principal components of "
-                "the images, in GeV². Floor: one half of the full simulation from the other.",
+                "log(1 + E / GeV) of the towers. Floor: one half of the full simulation from the other.",
                 training.frechet(
                     epoch[validated],
                     {name: values[validated] for name, values in distances.items()},
