@@ -425,11 +425,11 @@ def test_the_head_learns_from_the_stated_showers(learns_from, learns):
 
 
 def test_the_generator_learns_through_the_frozen_head():
-    _, inputs = showers(4)
+    cells, inputs = showers(4)
     gan = model(energy_weight=0, attribute_weights=1)
     gan.discriminator = Says(0.3)
     before = copy.deepcopy(dict(gan.attribute_head.named_parameters()))
-    gan._update_generator(inputs, gan.optimisers()["generator"], rng())
+    gan._update_generator(cells, inputs, cells, gan.optimisers()["generator"], rng())
     assert not changed(before, gan.attribute_head)
     assert all(parameter.requires_grad for parameter in gan.attribute_head.parameters())
     assert all(parameter.grad.abs().max() > 0 for parameter in gan.generator.streams[0].parameters())

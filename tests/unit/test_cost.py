@@ -212,7 +212,7 @@ class Pair(Trainable):
 def test_the_record_of_a_training_has_parameters_and_memory(files):
     run_training(
         lambda geometry: Pair(),
-        lambda network: lambda: 0.0,
+        lambda network: lambda: {"validation": 0.0},
         score="nothing",
         stage="train",
         kind="pair",

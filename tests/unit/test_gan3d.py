@@ -12,8 +12,9 @@ from caloforge import checkpoint
 from caloforge.config.project import model_settings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
-from caloforge.models.energy_score import energy_score, percent_error, shapes
+from caloforge.models.energy_score import energy_score
 from caloforge.models.family import build
+from caloforge.models.gan3d.family import percent_error, shapes
 from caloforge.models.gan3d.networks import Verdict, images_of
 from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing

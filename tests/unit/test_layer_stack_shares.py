@@ -96,7 +96,8 @@ def test_a_generator_of_zeros_makes_mean_showers_of_the_drawn_energy(family):
     made_GeV = gan.generate(inputs, rng(7)).numpy()
     noise = torch.randn(2, 16, generator=rng(7))
     torch.testing.assert_close(latents[0][:, 0], torch.log(energies_GeV / 100))
-    torch.testing.assert_close(latents[0][:, 1:], torch.cat([noise[:, 1:], inputs[:, 1:]], dim=1))
+    scaled = math.sqrt(16) * inputs[:, 1:]
+    torch.testing.assert_close(latents[0][:, 1:], torch.cat([noise[:, 1:], scaled], dim=1))
     for energy_GeV, n, cells_GeV in zip(energies_GeV.tolist(), noise[:, 0].tolist(), made_GeV, strict=True):
         mean_GeV = energy_GeV * (0.2 - 0.003 * math.log(energy_GeV))
         visible_GeV = mean_GeV * (1 + n * math.sqrt(0.1**2 / energy_GeV + 0.02**2))
