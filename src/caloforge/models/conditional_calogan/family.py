@@ -52,9 +52,9 @@ class ConditionalCaloGan(Family):
 
     With `cells: shares` the generator makes the weights of cells in a visible energy that is drawn from the
     fitted response; see `VisibleShares` and `share_weights`. It is given the attributes times the square root
-    of the length of the noise, so that each moves the first layer as much as all the noise does. What the paper does not have either is
-    shape_weight times the `energy_score` of the `layer_shapes` of generated showers beside the real ones of
-    the same primaries, off by default.
+    of the length of the noise, so that each moves the first layer as much as all the noise does. What the
+    paper does not have either is shape_weight times the `energy_score` of the `layer_shapes` of generated
+    showers beside the real ones of the same primaries, off by default.
 
     Unlike the public code, which generates in inference mode what its discriminator learns from, batch
     normalisation always takes the statistics of the batch in training.
