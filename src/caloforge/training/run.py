@@ -117,6 +117,7 @@ def run_training(
             },
         )
         write_history(history, done.history)
+        networks = [(name, part) for name, part in network.named_children() if n_parameters(part)]
         facts |= {
             "device": device_name(device),
             "threads": torch.get_num_threads(),
@@ -128,8 +129,8 @@ def run_training(
             "validation": done.validation,
             "training_s": done.wall_s,
             "seconds_per_epoch": done.wall_s / training.epochs,
-            "parameters": {name: n_parameters(part) for name, part in network.named_children()},
-            "dense_parameters": {name: n_dense_parameters(part) for name, part in network.named_children()},
+            "parameters": {name: n_parameters(part) for name, part in networks},
+            "dense_parameters": {name: n_dense_parameters(part) for name, part in networks},
             **peak_memory(device),
             **(constants or {}),
         }
