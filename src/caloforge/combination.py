@@ -14,8 +14,10 @@ from caloforge.errors import CaloforgeError
 from caloforge.ingest.batch import Batch, SourceFile, batch_events
 from caloforge.ingest.checks import Survey
 from caloforge.ingest.split import SPLITS
-from caloforge.provenance import recorded
+from caloforge.provenance import entry, recorded
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
+
+_INGEST_KEYS = ("inputs", "files", "paired_files")
 
 
 def combine(
@@ -70,7 +72,7 @@ def combine(
                 split: _combine(settings, name, split, files[split], path, source, survey)
                 for split, path in zip(SPLITS, partial, strict=True)
             }
-            ingested = [json.loads(path.read_text(encoding="utf-8")) for path in records]
+            ingested = [{key: entry(path, key) for key in _INGEST_KEYS} for path in records]
             facts["inputs"] |= {
                 file: digest for of_part in ingested for file, digest in of_part["inputs"].items()
             }

@@ -1,6 +1,7 @@
 """Records of what made a result: inputs, settings, seed, code, libraries, device, time."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -71,6 +72,20 @@ def recorded(
     yield record
     record["time_s"] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     write_json(path, record)
+
+
+def entry(record: Path, key: str) -> Any:
+    """What a record says under a key.
+
+    Raises
+    ------
+    CaloforgeError
+        If it is not a record with this key.
+    """
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CaloforgeError(f"{record}: a record with the key {key} expected: {error!r}") from None
 
 
 @cache

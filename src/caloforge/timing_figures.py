@@ -1,6 +1,5 @@
 """The figure of the time of generation."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,10 @@ import numpy as np
 
 from caloforge.atomic import atomic_path
 from caloforge.config.stages import FigureSettings
-from caloforge.errors import CaloforgeError
 from caloforge.figures.album import Drawn, save_album
 from caloforge.figures.style import figure_style
 from caloforge.figures.timing import Line, time_per_shower
-from caloforge.provenance import recorded
+from caloforge.provenance import entry, recorded
 
 
 def draw_timing(
@@ -47,16 +45,9 @@ def draw_timing(
     """
     settings = {"figures": figures.model_dump(mode="json"), "label": label}
     with recorded(record, stage="draw_timing", inputs=[timing, ingest], settings=settings):
-        devices, geant4_s = _entry(timing, "devices"), _entry(ingest, "geant4_cpu_s_per_event")
+        devices, geant4_s = entry(timing, "devices"), entry(ingest, "geant4_cpu_s_per_event")
         with atomic_path(figure_directory) as directory, figure_style(figures):
             save_album(_draw(devices, geant4_s and 1000 * geant4_s), directory, label)
-
-
-def _entry(record: Path, key: str) -> Any:
-    try:
-        return json.loads(record.read_text(encoding="utf-8"))[key]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CaloforgeError(f"{record}: a record with the key {key} expected: {error!r}") from None
 
 
 def _draw(devices: Sequence[Mapping[str, Any]], geant4_ms: float | None) -> Iterator[Drawn]:

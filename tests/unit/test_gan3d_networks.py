@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from caloforge.models.cropping import centre
 from caloforge.models.dropout import Dropout
-from caloforge.models.gan3d.networks import centre, images_of, showers_of
+from caloforge.models.gan3d.networks import images_of, showers_of
 from caloforge.models.gan3d_conv2d import networks as conv2d
 from caloforge.models.gan3d_conv3d import networks as conv3d
 from caloforge.models.keras_layers import SameConvTranspose2d, glorot_uniform, he_uniform, same_padding

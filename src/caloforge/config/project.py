@@ -242,8 +242,8 @@ class Config(Settings):
             if name not in self.datasets or name == run.dataset:
                 yield at, _unknown(name, [other for other in self.datasets if other != run.dataset])
             else:
-                for quantity in _differences(self.datasets[name], dataset):
-                    yield at, f"found {name} with other {quantity} than {run.dataset}, expected the same"
+                for text in _differences(name, run.dataset, self.datasets):
+                    yield at, text
         if run.traversals and dataset.has_primaries:
             known = attributes(dataset.conditions)
             for key, values in (("steps", run.traversals.steps), ("at", run.traversals.at)):
@@ -284,10 +284,8 @@ def _combination_problems(datasets: Mapping[str, Any]) -> Iterator[tuple[tuple, 
 def _combination_misfits(
     dataset: CombinedDataset, datasets: Mapping[str, DatasetSettings]
 ) -> Iterator[tuple[tuple, str]]:
-    first = datasets[dataset.combine[0]]
     for number, name in enumerate(dataset.combine[1:], start=1):
-        for quantity in _differences(datasets[name], first):
-            text = f"found {name} with other {quantity} than {dataset.combine[0]}, expected the same"
+        for text in _differences(name, dataset.combine[0], datasets):
             yield ("combine", number), text
     known = ["energy", *dataset.conditions]
     for name in dataset.select:
@@ -295,17 +293,17 @@ def _combination_misfits(
             yield ("select", name), _unknown(name, known)
 
 
-def _differences(dataset: DatasetSettings, other: DatasetSettings) -> list[str]:
-    """In what two data sets differ that a model of one must find in the other."""
-    found = [
+def _differences(name: str, other: str, datasets: Mapping[str, DatasetSettings]) -> Iterator[str]:
+    """In what a data set differs from another one though a model of one must find it in both."""
+    pair = datasets[name], datasets[other]
+    units = [{key: column.unit for key, column in each.conditions.items()} for each in pair]
+    differ = [
         quantity
         for quantity in ("geometry", "readout_threshold_MeV", "paired", "has_primaries")
-        if getattr(dataset, quantity) != getattr(other, quantity)
+        if getattr(pair[0], quantity) != getattr(pair[1], quantity)
     ]
-    units, other_units = (
-        {name: column.unit for name, column in each.conditions.items()} for each in (dataset, other)
-    )
-    return found if units == other_units else [*found, "conditions"]
+    for quantity in [*differ, *([] if units[0] == units[1] else ["conditions"])]:
+        yield f"found {name} with other {quantity} than {other}, expected the same"
 
 
 def _is_deep_grid(dataset: DatasetSettings) -> bool:

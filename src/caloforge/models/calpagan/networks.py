@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
+from caloforge.models.cropping import centre
+
 _SLOPE = 0.2
 _OUTPUT_SLOPE = 0.5
 _DISCRIMINATOR_LEVELS = 3
@@ -108,7 +110,7 @@ class Expanding(nn.Module):
     def forward(self, x: Tensor, skipped: Tensor) -> Tensor:
         """Expand."""
         fine = self.upsampling(x)
-        return self.convolutions(torch.cat([fine, _centre(skipped, fine.shape[2:])], dim=1))
+        return self.convolutions(torch.cat([fine, centre(skipped, fine.shape[2:])], dim=1))
 
 
 class Generator(nn.Module):
@@ -185,10 +187,3 @@ def _initialise(network: nn.Module, scale: float = 0) -> None:
 
 def _bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(x, size, mode="bilinear", align_corners=True)
-
-
-def _centre(maps: Tensor, sides: tuple[int, int]) -> Tensor:
-    """The middle of maps (B, C, eta, phi), of `sides`; an odd one too many is cut off at the end."""
-    for axis, side in zip((2, 3), sides, strict=True):
-        maps = maps.narrow(axis, (maps.shape[axis] - side) // 2, side)
-    return maps

@@ -4,7 +4,6 @@ Showers on a regular grid are images of shape (B, nx, ny, nz) inside the network
 come. Both families are those of https://github.com/svalleco/3Dgan.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -36,13 +35,3 @@ def images_of(showers: Tensor, shape: tuple[int, int, int]) -> Tensor:
 def showers_of(images: Tensor) -> Tensor:
     """Images (B, nx, ny, nz) as flattened showers (layer, x, y) of shape (B, nx * ny * nz)."""
     return images.permute(0, 3, 1, 2).flatten(1)
-
-
-def centre(maps: Tensor, sides: Sequence[int]) -> Tensor:
-    """The middle of maps (B, ..., *larger sides): shape (B, ..., *sides).
-
-    Where an odd number of cells is too many, one more is cut off at the end.
-    """
-    for axis, side in zip(range(-len(sides), 0), sides, strict=True):
-        maps = maps.narrow(axis, (maps.shape[axis] - side) // 2, side)
-    return maps

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caloforge.models.cropping import centre
 from caloforge.models.dropout import Dropout
-from caloforge.models.gan3d.networks import Verdict, centre
+from caloforge.models.gan3d.networks import Verdict
 from caloforge.models.keras_layers import (
     BATCH_NORM,
     LEAKY_SLOPE,

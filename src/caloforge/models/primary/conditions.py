@@ -54,7 +54,7 @@ def particle_numbers(codes: Tensor, particles: Sequence[int]) -> Tensor:
 
 
 def conditioned_latent(noise: Tensor, energy_GeV: Tensor) -> Tensor:
-    """Noise times the energy of the primary in units of 100 GeV: the input of both generators.
+    """Noise times the energy of the primary in units of 100 GeV: the input of generators that make energies.
 
     Shapes: noise (B, L), energy_GeV (B,) to (B, L).
     """
