@@ -225,6 +225,14 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
             "datasets.ecal.split: train + val + test is 0.7, expected 1",
         ),
         (
+            put("datasets", "ecal", "split", value={"test_files": ["b.root"]}),
+            "datasets.ecal.split: found test_files and a share of 0.1 for the test, expected test: 0",
+        ),
+        (
+            put("datasets", "ecal", "split", value={"train": 0.9, "val": 0.1, "test": 0}),
+            "datasets.ecal.split: found 0 for the test, expected a share or test_files",
+        ),
+        (
             put("datasets", "ecal", "conditions", "px", "unit", value="Gev"),
             "datasets.ecal.conditions.px.unit: found 'Gev', expected 'eV'",
         ),

@@ -505,6 +505,29 @@ def test_refuses_an_empty_split(tmp_path):
     )
 
 
+def test_files_set_aside_for_the_test(tmp_path):
+    files = [write_root(tmp_path / f"part_{n}.root", events(200 * n)) for n in range(3)]
+    shares = {"train": 0.75, "val": 0.25, "test": 0, "test_files": ["part_1.root"]}
+    found = read_all(run(tmp_path / "accepted", files, settings(split=shares)))
+    assert {event for event, (*_, split) in found.items() if split == "test"} == {*range(200, 400)}
+    assert len(found) == 600
+    trained = sum(split == "train" for *_, split in found.values())
+    assert abs(trained - 300) < 5 * np.sqrt(400 * 0.75 * 0.25)
+
+    refused(
+        tmp_path,
+        files,
+        r"split\.test_files: 'part_9\*' names none of its files, expected one or more of \S+part_0\.root, ",
+        settings(split=shares | {"test_files": ["part_9*"]}),
+    )
+
+
+def test_refuses_an_event_of_the_training_in_a_test_file(tmp_path):
+    files = [write_root(tmp_path / f"{n}.root", events(n, 200)) for n in (0, 199)]
+    shares = {"train": 0.75, "val": 0.25, "test": 0, "test_files": ["199.root"]}
+    refused(tmp_path, files, "event number 199 occurs more than once", settings(split=shares))
+
+
 def test_refuses_a_branch_with_two_meanings(tmp_path):
     config = settings(source=source(incident_energy={"column": "cell_energy", "unit": "GeV"}))
     message = r"branch cell_energy: type float\[\] found, expected one number per event"

@@ -24,17 +24,29 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Split(Settings):
-    """Shares of the events for training, validation and test; which one depends on the event number alone."""
+    """Shares of the events for training, validation and test; which one depends on the event number alone.
+
+    Files may be set aside for the test; the shares are those of the other files then.
+    """
 
     train: float = Field(default=0.8, gt=0, lt=1)
     val: float = Field(default=0.1, gt=0, lt=1)
-    test: float = Field(default=0.1, gt=0, lt=1)
+    test: float = Field(default=0.1, ge=0, lt=1, description="0 with `test_files`")
+    test_files: tuple[str, ...] = Field(
+        default=(),
+        description="names, paths or glob patterns of the source files whose events are the test set; "
+        "compared from the right, so that a name is enough",
+    )
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> "Split":
         total = self.train + self.val + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + val + test is {total:g}, expected 1")
+        if self.test_files and self.test:
+            raise ValueError(f"found test_files and a share of {self.test:g} for the test, expected test: 0")
+        if not self.test_files and not self.test:
+            raise ValueError("found 0 for the test, expected a share or test_files")
         return self
 
 

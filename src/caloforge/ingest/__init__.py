@@ -17,7 +17,7 @@ from caloforge.errors import CaloforgeError
 from caloforge.ingest.batch import Batch, SourceFile
 from caloforge.ingest.checks import Survey, duplicate
 from caloforge.ingest.formats import find_format
-from caloforge.ingest.split import SPLITS, assign
+from caloforge.ingest.split import SPLITS, assign, names_file
 from caloforge.provenance import recorded
 from caloforge.showers import ShowerWriter
 
@@ -36,7 +36,7 @@ def ingest(
     """Turn the source files of a data set into canonical shower files for training, validation and test.
 
     The files are read in batches, so that memory does not grow with the data. Which split an event goes to
-    depends on its number alone; within a split, events keep the order of the files.
+    depends on its number alone, or on its file; within a split, events keep the order of the files.
 
     Parameters
     ----------
@@ -94,6 +94,12 @@ def _check_files(name: str, settings: DatasetSettings, files: list[Path | str]) 
         if location in seen:
             raise CaloforgeError(f"data set {name}: {file} is listed twice")
         seen.add(location)
+    for pattern in settings.split.test_files:
+        if not any(names_file(pattern, file) for file in files):
+            raise CaloforgeError(
+                f"data set {name}: split.test_files: {pattern!r} names none of its files, expected one or "
+                f"more of {', '.join(map(str, files))}"
+            )
 
 
 def _state(file: Path) -> tuple[int, int, int]:
@@ -135,7 +141,8 @@ def _convert(
             showers = batch.showers
             if settings.empty_showers == "drop":
                 showers = showers[showers.showers.any(axis=1)]
-            split = assign(showers.event, settings.split)
+            test_file = any(names_file(pattern, batch.source.path) for pattern in settings.split.test_files)
+            split = assign(showers.event, settings.split, test_file=test_file)
             for number, writer in enumerate(writers):
                 writer.append(showers[split == number])
     survey.check(name)
@@ -146,17 +153,17 @@ def _convert(
                 f"data set {name}: split {split}: 0 events found, expected at least 1: "
                 f"its share of {sum(events.values())} events is {getattr(settings.split, split):g}"
             )
-        number = duplicate(outputs[split])
-        if number is not None:
-            places = [
-                batch.place(row)
-                for batch in read()
-                for row in np.flatnonzero(batch.showers.event == number).tolist()
-            ]
-            raise CaloforgeError(
-                f"data set {name}: event number {number} occurs more than once, expected unique numbers: "
-                f"{', '.join(places)}"
-            )
+    number = duplicate([*outputs.values()])
+    if number is not None:
+        places = [
+            batch.place(row)
+            for batch in read()
+            for row in np.flatnonzero(batch.showers.event == number).tolist()
+        ]
+        raise CaloforgeError(
+            f"data set {name}: event number {number} occurs more than once, expected unique numbers: "
+            f"{', '.join(places)}"
+        )
     return {
         "dataset": name,
         "events": events,

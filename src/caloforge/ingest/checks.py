@@ -1,6 +1,8 @@
 """What ingest learns of the data while they stream past, and what it refuses about them as a whole."""
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -241,20 +243,18 @@ def _positions(geometry: Geometry) -> list[np.ndarray]:
     return [np.concatenate(positions).astype(np.float64) for positions in (depth, first, second)]
 
 
-def duplicate(path: Path) -> int | None:
-    """An event number that occurs more than once in a canonical file, or None.
+def duplicate(paths: Sequence[Path]) -> int | None:
+    """An event number that occurs more than once in canonical files together, or None.
 
     Reads the event numbers once per bucket of their hashes and sorts one bucket at a time, so that memory
-    does not grow with the file.
+    does not grow with the files.
     """
-    with ShowerFile(path) as file:
-        buckets = np.uint64(1 + len(file) // EVENTS_AT_A_TIME)
+    with ExitStack() as stack:
+        files = [stack.enter_context(ShowerFile(path)) for path in paths]
+        buckets = np.uint64(1 + sum(map(len, files)) // EVENTS_AT_A_TIME)
         for bucket in range(int(buckets)):
-            numbers = np.sort(
-                np.concatenate(
-                    [e[splitmix64(e) % buckets == bucket] for e in file.event_blocks(EVENTS_AT_A_TIME)]
-                )
-            )
+            blocks = (block for file in files for block in file.event_blocks(EVENTS_AT_A_TIME))
+            numbers = np.sort(np.concatenate([e[splitmix64(e) % buckets == bucket] for e in blocks]))
             repeated = numbers[1:][numbers[1:] == numbers[:-1]]
             if len(repeated):
                 return int(repeated[0])

@@ -1,4 +1,6 @@
-"""Which events train, validate and test: a share of a hash of the event number."""
+"""Which events train, validate and test: by a hash of the event number, or by their file."""
+
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -29,8 +31,8 @@ def splitmix64(number: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def assign(event: np.ndarray, split: Split) -> np.ndarray:
-    """The split of each event, as an index into `SPLITS`.
+def assign(event: np.ndarray, split: Split, *, test_file: bool = False) -> np.ndarray:
+    """The split of each event of a file, as an index into `SPLITS`.
 
     The upper 53 bits of the hash make a number in [0, 1), which falls into the cumulative shares
     train, train + val, 1. It depends on the event number alone.
@@ -41,11 +43,21 @@ def assign(event: np.ndarray, split: Split) -> np.ndarray:
         Event numbers, int64, shape (n,).
     split
         The shares.
+    test_file
+        Whether the file is set aside for the test.
 
     Returns
     -------
     np.ndarray
         Integers, shape (n,).
     """
+    if test_file:
+        return np.full(len(event), SPLITS.index("test"))
     uniform = (splitmix64(event) >> np.uint64(11)) * 2.0**-53
-    return np.searchsorted([split.train, split.train + split.val], uniform, side="right")
+    borders = [split.train] if split.test_files else [split.train, split.train + split.val]
+    return np.searchsorted(borders, uniform, side="right")
+
+
+def names_file(pattern: str, file: Path | str) -> bool:
+    """Whether an entry of `Split.test_files` means a source file, which may be a URL."""
+    return pattern == str(file) or PurePath(file).match(pattern)
