@@ -10,7 +10,7 @@ import pytest
 import uproot
 
 from caloforge.errors import CaloforgeError
-from caloforge.geometry import CartesianLayer, CylindricalLayer, EtaPhiLayer, Geometry
+from caloforge.geometry import CartesianLayer, EtaPhiLayer, Geometry
 from caloforge.observables import observe
 from caloforge.provenance import file_digest
 from caloforge.showers import Showers, ShowerWriter
@@ -394,16 +394,6 @@ ONE = image_of({(15, 15): 7.0})
             UNITS,
             "geometry towers is eta_phi, observables of eta_phi geometries are not defined",
             id="eta and phi",
-        ),
-        pytest.param(
-            make_showers(np.zeros((1, 2, 4, 3))),
-            Geometry(
-                name="rings",
-                layers=(CylindricalLayer(kind="cylindrical", n_alpha=4, r_edges_mm=(0, 1, 2, 4), repeat=2),),
-            ),
-            UNITS,
-            "geometry rings is cylindrical, observables of cylindrical geometries are not defined",
-            id="rings",
         ),
         pytest.param(
             make_showers(ONE),

@@ -32,7 +32,12 @@ class Panel(NamedTuple):
 
 
 def draw_layer(
-    axes: Axes, cells: np.ndarray, layer: Layer, norm: Normalize, colours: str | Colormap = "viridis"
+    axes: Axes,
+    cells: np.ndarray,
+    layer: Layer,
+    norm: Normalize,
+    colours: str | Colormap = "viridis",
+    ring_ticks: int = _RING_TICKS,
 ) -> QuadMesh:
     """Draw the cells of a layer where they are; the caller labels the axes with `AXIS_LABELS`.
 
@@ -43,23 +48,25 @@ def draw_layer(
     ----------
     cells
         One number per cell, in the order of the canonical file, shape (layer.n_cells,).
+    ring_ticks
+        Number of radii that ticks give, about.
     """
     image = cells.reshape(layer.shape).T
     style = {"norm": norm, "cmap": colours, "rasterized": True}
     if layer.kind == "cylindrical":
-        return _draw_rings(axes, image, layer, style)
+        return _draw_rings(axes, image, layer, style, ring_ticks)
     if layer.kind == "cartesian":
         axes.set_aspect("equal")
     return axes.pcolormesh(layer.edges(0), layer.edges(1), image, **style)
 
 
-def _draw_rings(axes: Axes, image: np.ndarray, layer: CylindricalLayer, style: dict) -> QuadMesh:
+def _draw_rings(axes: Axes, image: np.ndarray, layer: CylindricalLayer, style: dict, ticks: int) -> QuadMesh:
     r_mm = layer.edges(1)
     ring = np.arange(len(r_mm)) + (r_mm[0] > 0)
     pieces = -(-_RINGS_LOOK_ROUND // layer.n_alpha)
     alpha = np.linspace(-np.pi, np.pi, layer.n_alpha * pieces + 1)
     axes.set_aspect("equal")
-    shown = range(len(image), 0, -len(image) // _RING_TICKS)
+    shown = range(len(image), 0, -len(image) // ticks)
     labels = [f"{r_mm[number]:g}" for number in shown]
     axes.set_xticks([*-ring[shown], *ring[shown]], labels * 2)
     axes.set_yticks([])
@@ -119,7 +126,8 @@ def maps(panels: Sequence[Panel], norm: Normalize, label: str) -> Figure:
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        drawn = draw_layer(axes, panel.cells, panel.layer, norm)
+        ring_ticks = _RING_TICKS if n_rows == 1 else 1
+        drawn = draw_layer(axes, panel.cells, panel.layer, norm, ring_ticks=ring_ticks)
         axes.set_title(panel.title)
         x_label, y_label = AXIS_LABELS[panel.layer.kind]
         is_lowest = number + n_columns >= len(panels)

@@ -59,7 +59,7 @@ def pairs(
     Parameters
     ----------
     geometry
-        Of rectangular cells.
+        Of rectangular cells or of rings.
     reference_MeV, nearest_MeV
         Energy per cell [MeV], shape (n, V).
     energies_GeV

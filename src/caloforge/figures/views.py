@@ -1,4 +1,4 @@
-"""Showers in stacks of layers as small multiples: layer by layer, or seen along each axis."""
+"""Showers in stacks of layers as small multiples: layer by layer, or seen along or around axes."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,18 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Path3DCollection
 
-from caloforge.figures.layers import AXIS_LABELS, energy_norm, stack
+from caloforge.figures.layers import AXIS_LABELS, draw_layer, energy_norm, stack
 from caloforge.figures.showers import RATIO_COLOURS, RATIO_RANGE, quotient, ratio_colorbar
 from caloforge.figures.style import new_figure
-from caloforge.geometry import Geometry
+from caloforge.geometry import CylindricalLayer, Geometry
 
 MOST_LAYERS = 8
-"""Side by side. Deeper stacks are seen along each axis or, where layers differ, thinned out."""
+"""Side by side. Deeper stacks are seen along or around axes or, where layers differ, thinned out."""
 _PANEL_INCHES, _SMALL_PANEL_INCHES = 2.2, 1.4
 _MOST_LARGE_COLUMNS = 4
+_OUTLINE = "#b0b0b0"
+"""Colour around the outermost ring of a layer."""
 _SMALLEST_POINT, _LARGEST_POINT = 4, 60
 """Areas of the points of a shower in space."""
 
@@ -27,7 +30,8 @@ _SMALLEST_POINT, _LARGEST_POINT = 4, 60
 class View(NamedTuple):
     """One map of a shower.
 
-    `image` has the shape (cells along the horizontal axis, cells along the vertical axis).
+    `image` has the shape (cells along the horizontal axis, cells along the vertical axis). That of `rings` is
+    drawn as they are and has no axes: its shape is (cells along alpha, cells along r).
     """
 
     title: str
@@ -37,11 +41,20 @@ class View(NamedTuple):
     x_label: str
     y_label: str
     is_to_scale: bool = True
+    rings: CylindricalLayer | None = None
 
 
 def is_projected(geometry: Geometry) -> bool:
-    """Whether showers are seen along each axis, and not layer by layer."""
+    """Whether showers are seen along or around axes, and not layer by layer."""
     return geometry.is_grid and len(geometry.layers) > MOST_LAYERS
+
+
+def explanation(geometry: Geometry) -> str:
+    """What a caption has to say about the maps of a shower, a sentence with a space before it, or nothing."""
+    if geometry.kind == "cylindrical":
+        summed = "energies are summed over all layers and over the angle" if is_projected(geometry) else ""
+        return f" Rings are drawn equally wide{summed and '; '}{summed}."
+    return " Energies are summed along the third axis." if is_projected(geometry) else ""
 
 
 def views(geometry: Geometry, cells: np.ndarray) -> list[View]:
@@ -50,11 +63,33 @@ def views(geometry: Geometry, cells: np.ndarray) -> list[View]:
     Parameters
     ----------
     geometry
-        Of rectangular cells.
+        Of rectangular cells or of rings.
     cells
         Energy of each cell, shape (V,).
     """
+    if geometry.kind == "cylindrical":
+        return _around_axis(geometry, cells) if is_projected(geometry) else _rings(geometry, cells)
     return _projections(geometry, cells) if is_projected(geometry) else _layers(geometry, cells)
+
+
+def _rings(geometry: Geometry, cells: np.ndarray) -> list[View]:
+    return [_of_rings(*panel) for panel in stack(geometry, cells, MOST_LAYERS)]
+
+
+def _of_rings(title: str, layer: CylindricalLayer, cells: np.ndarray) -> View:
+    title = f"{title}\nr < {layer.r_edges_mm[-1]:g} mm".strip()
+    return View(title, cells.reshape(layer.shape), layer.edges(0), layer.edges(1), "", "", rings=layer)
+
+
+def _around_axis(geometry: Geometry, cells: np.ndarray) -> list[View]:
+    layer = geometry.layers[0]
+    image = cells.reshape(len(geometry.layers), *layer.shape)
+    depth, depth_label, _ = _depth(geometry)
+    r_label, _ = AXIS_LABELS["cylindrical"]
+    return [
+        _of_rings("Along z", layer, image.sum(axis=0)),
+        View("Around z", image.sum(axis=1), depth, layer.edges(1), depth_label, r_label, is_to_scale=False),
+    ]
 
 
 def _layers(geometry: Geometry, cells: np.ndarray) -> list[View]:
@@ -91,7 +126,7 @@ def side_by_side(
     Parameters
     ----------
     geometry
-        Of rectangular cells.
+        Of rectangular cells or of rings.
     titles, showers
         Of each shower: a text, and the energy of each cell, shape (V,).
     """
@@ -146,7 +181,7 @@ def average_shower(geometry: Geometry, reference_MeV: np.ndarray, generated_MeV:
     norm = LogNorm(*RATIO_RANGE)
     for axes, view in zip(grid[2], ratio, strict=True):
         drawn = draw(axes, view, norm, RATIO_COLOURS)
-    ratio_colorbar(figure, drawn, grid[2].tolist(), "Generated / full simulation")
+    ratio_colorbar(figure, drawn, grid[2].tolist(), "Generated /\nfull simulation")
     return figure
 
 
@@ -158,7 +193,7 @@ def in_space(
     Parameters
     ----------
     geometry
-        A regular grid.
+        A stack of equal layers.
     reference_MeV, generated_MeV
         Energy per cell [MeV], zero where it is not shown, shape (V,).
     energy_GeV
@@ -180,11 +215,22 @@ def _scatter(axes: Axes3D, geometry: Geometry, cells_MeV: np.ndarray, norm: LogN
     """A point per cell with energy, larger and brighter for more of it."""
     layer = geometry.layers[0]
     depth, depth_label, _ = _depth(geometry)
-    centres = (depth[:-1] + depth[1:]) / 2, layer.centres_mm(0), layer.centres_mm(1)
-    hit = np.nonzero(cells_MeV.reshape(len(geometry.layers), *layer.shape) >= norm.vmin)
-    hit_MeV = cells_MeV[np.ravel_multi_index(hit, (len(geometry.layers), *layer.shape))]
+    shape = (len(geometry.layers), *layer.shape)
+    hit = np.nonzero(cells_MeV.reshape(shape) >= norm.vmin)
+    hit_MeV = cells_MeV[np.ravel_multi_index(hit, shape)]
+    middles = [(edges[:-1] + edges[1:]) / 2 for edges in (depth, layer.edges(0), layer.edges(1))]
+    z, *across = (positions[index] for positions, index in zip(middles, hit, strict=True))
+    if layer.kind == "cylindrical":
+        alpha, r_mm = across
+        x_mm, y_mm = r_mm * np.cos(alpha), r_mm * np.sin(alpha)
+        limits_mm = [np.array([-1, 1]) * layer.r_edges_mm[-1]] * 2
+    else:
+        x_mm, y_mm = across
+        limits_mm = [layer.edges(axis)[[0, -1]] for axis in (0, 1)]
     drawn = axes.scatter(
-        *(positions[index] for positions, index in zip(centres, hit, strict=True)),
+        z,
+        x_mm,
+        y_mm,
         c=hit_MeV,
         s=_SMALLEST_POINT + _LARGEST_POINT * norm(hit_MeV) ** 2,
         norm=norm,
@@ -195,8 +241,8 @@ def _scatter(axes: Axes3D, geometry: Geometry, cells_MeV: np.ndarray, norm: LogN
     )
     axes.set(
         xlim=depth[[0, -1]],
-        ylim=layer.edges(0)[[0, -1]],
-        zlim=layer.edges(1)[[0, -1]],
+        ylim=limits_mm[0],
+        zlim=limits_mm[1],
         xlabel=depth_label,
         ylabel=AXIS_LABELS["cartesian"][0],
         zlabel=AXIS_LABELS["cartesian"][1],
@@ -225,8 +271,8 @@ def small_multiples(rows: Mapping[str, Sequence[View]]) -> tuple[Figure, np.ndar
     inches, size = (_SMALL_PANEL_INCHES, "small") if is_small else (_PANEL_INCHES, None)
     figure = new_figure(inches * max(len(columns), 2) + 1.6, inches * len(rows) + 0.4)
     figure.set_layout_engine("compressed")
-    is_same = len({(view.x_label, view.y_label) for row in rows.values() for view in row}) == 1
-    share = "all" if is_same else "none"
+    kinds = {(view.x_label, view.y_label, view.rings) for row in rows.values() for view in row}
+    share = "all" if len(kinds) == 1 else "none"
     grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex=share, sharey=share)
     for row, (name, row_views) in zip(grid, rows.items(), strict=True):
         for number, (axes, view) in enumerate(zip(row, row_views, strict=True)):
@@ -258,6 +304,13 @@ def draw_energies(figure: Figure, grid: np.ndarray, rows: Mapping[str, Sequence[
 
 def draw(axes: Axes, view: View, norm: Normalize, colours: str | Colormap = "viridis") -> QuadMesh:
     """Draw one map."""
+    if view.rings:
+        drawn = draw_layer(axes, view.image, view.rings, norm, colours)
+        outermost = np.abs(drawn.get_coordinates()).max()
+        axes.add_patch(Circle((0, 0), outermost, fill=False, color=_OUTLINE, clip_on=False))
+        axes.set_xticks([])
+        axes.set_frame_on(False)
+        return drawn
     if view.is_to_scale:
         axes.set_aspect("equal")
     return axes.pcolormesh(view.x_edges, view.y_edges, view.image.T, norm=norm, cmap=colours, rasterized=True)

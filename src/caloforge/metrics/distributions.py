@@ -68,6 +68,11 @@ def compare(
     } | {"ks_p_value": float(ks_2samp(reference, sample, method=method).pvalue)}
 
 
+def separation_power(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Separation power, see `compare`, of unit-sum histograms along their last axis."""
+    return 0.5 * np.divide((p - q) ** 2, p + q, out=np.zeros_like(p), where=p + q != 0).sum(axis=-1)
+
+
 def bin_edges(reference: np.ndarray, *, log: bool, bins: int) -> np.ndarray:
     """Edges of the histogram of an observable, between the quantiles 0.5 % and 99.5 % of the reference.
 
@@ -138,6 +143,4 @@ def _distances(
     ]
     difference = np.abs(cumulative[0] - cumulative[1])
     p, q = (np.diff(shares[borders]) for shares in cumulative)
-    filled = p + q > 0
-    separation = 0.5 * np.sum((p - q)[filled] ** 2 / (p + q)[filled])
-    return difference.max(), difference[1:-1] @ np.diff(values), separation
+    return difference.max(), difference[1:-1] @ np.diff(values), float(separation_power(p, q))

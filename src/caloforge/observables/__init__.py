@@ -14,7 +14,7 @@ from caloforge.config.stages import JetSettings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.hdf5 import create_hdf5
-from caloforge.observables import image, stack
+from caloforge.observables import image, rings, stack
 from caloforge.observables.collision import CollisionObservables
 from caloforge.observables.observable import Observable, Profile
 from caloforge.provenance import recorded
@@ -32,7 +32,7 @@ def module_for(
     jets: JetSettings | None = None,
     towers: Callable[[np.ndarray], ak.Array] | None = None,
 ) -> ModuleType | CollisionObservables:
-    """What defines the observables of a file: `image` or `stack` for showers, `CollisionObservables`.
+    """What defines the observables of a file: `image`, `stack` or `rings`, `CollisionObservables`.
 
     It offers
 
@@ -62,10 +62,12 @@ def module_for(
         module = CollisionObservables(jets, towers)
     elif geometry.kind == "cartesian":
         module = image if geometry.is_image else stack
+    elif geometry.kind == "cylindrical":
+        module = rings
     else:
         raise CaloforgeError(
             f"{file.path}: geometry {geometry.name} is {geometry.kind}, observables of {geometry.kind} "
-            "geometries are not defined, expected cartesian"
+            "geometries are not defined, expected cartesian or cylindrical"
         )
     module.check(file)
     if not len(file):

@@ -17,11 +17,15 @@ class Observable:
         "mm", "MeV", ...; "1" for a pure number.
     log
         Whether its histograms have a logarithmic axis.
+    shown
+        Whether it has distances and a figure of its own, or else is one of many features that only count
+        together.
     """
 
     label: str
     unit: str
     log: bool = False
+    shown: bool = True
 
 
 @dataclass(frozen=True)
