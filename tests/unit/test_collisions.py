@@ -21,7 +21,7 @@ from caloforge.showers import Showers, ShowerWriter
 
 LAYER = EtaPhiLayer(kind="eta_phi", eta_edges={"bins": 12, "low": -3, "high": 3}, n_phi=12)
 GEOMETRY = Geometry(name="towers", layers=(LAYER,))
-SETTINGS = EvaluationSettings(bootstrap=20)
+SETTINGS = EvaluationSettings(bootstrap=20, classifiers={"use": ()})
 RADIUS = 0.5
 OF_JETS = {
     "pt": ("transverse momentum", "GeV", True),
@@ -139,6 +139,7 @@ def write_inputs(directory):
         "generated_showers": directory / "samples.h5",
         "reference_showers": directory / "test.h5",
         "independent_showers": directory / "train.h5",
+        "training_showers": directory / "train.h5",
         "validation_showers": directory / "val.h5",
         "histories": {"model": directory / "history.csv"},
         "fast": directory / "fast.h5",
@@ -303,7 +304,8 @@ def test_without_jets_there_are_no_numbers_and_no_figure(tmp_path):
 def test_numbers_and_figures_are_those_of_collisions(evaluated):
     metrics = json.loads(evaluated["metrics"].read_text())
     assert set(metrics) == {"label", "events", "observables", "samples", "tables"}
-    assert metrics["samples"] == {}
+    assert {"fpd", "kpd", "recall", "correlation_distance"} <= set(metrics["samples"])
+    assert not [name for name in metrics["samples"] if name.startswith("neighbour")]
     assert metrics["events"] == {"generated": 300, "reference": 300, "independent": 300}
     assert len(metrics["observables"]) == 2 * 7 + 3
     index = json.loads((evaluated["figure_directory"] / "index.json").read_text())
@@ -314,6 +316,7 @@ def test_numbers_and_figures_are_those_of_collisions(evaluated):
         "Jets",
         "Events as a whole",
         "Jets event by event",
+        "High-level features",
     ]
     files = [entry["file"] for entry in index]
     assert files[:7] == [
@@ -325,7 +328,12 @@ def test_numbers_and_figures_are_those_of_collisions(evaluated):
         "average_images.svg",
         "distribution_tau1.svg",
     ]
-    assert files[-3:] == ["distribution_hit_cells.svg", "profile_eta.svg", "matched_jets.svg"]
+    assert files[-4:] == [
+        "distribution_hit_cells.svg",
+        "profile_eta.svg",
+        "matched_jets.svg",
+        "correlations.svg",
+    ]
     assert not any("primar" in entry["caption"] for entry in index)
     record = json.loads(evaluated["record"].read_text())
     assert len(record["inputs"]) == 10

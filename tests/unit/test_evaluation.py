@@ -22,7 +22,7 @@ from caloforge.showers import Showers, ShowerWriter
 
 SAMPLE = Path(__file__).parents[2] / "resources/samples/lhcb_ecal/lhcb_ecal_e-_000.root"
 GEOMETRY = Geometry(name="small", layers=(CartesianLayer(shape=(4, 4), cell_size_mm=(20, 20)),))
-SETTINGS = EvaluationSettings(bins=10, bootstrap=10)
+SETTINGS = EvaluationSettings(bins=10, bootstrap=10, classifiers={"use": ()})
 UNITS = {"px": "GeV", "py": "GeV", "pz": "GeV"}
 
 
@@ -97,6 +97,7 @@ def write_inputs(tmp_path):
         "generated_showers": tmp_path / "samples.h5",
         "reference_showers": tmp_path / "test.h5",
         "independent_showers": tmp_path / "train.h5",
+        "training_showers": tmp_path / "train.h5",
         "validation_showers": tmp_path / "val.h5",
         "histories": {"model": tmp_path / "history.csv"},
         "metrics": tmp_path / "out/metrics.json",
@@ -155,9 +156,10 @@ def test_floor_compares_with_all_independent_events_when_there_are_just_enough(i
 def test_figures_are_listed_in_the_order_of_their_sections(evaluated):
     directory = evaluated["figure_directory"]
     index = json.loads((directory / "index.json").read_text())
-    assert {entry["file"] for entry in index} | {"index.json"} == {file.name for file in directory.iterdir()}
+    listed = {entry[kind] for entry in index for kind in ("file", "data")}
+    assert listed | {"index.json"} == {file.name for file in directory.iterdir()}
     sections = [entry["section"] for entry in index]
-    in_order = ["Training", "Showers", "Observables", "Energy", "Nearest neighbours"]
+    in_order = ["Training", "Showers", "Observables", "Energy", "Nearest neighbours", "High-level features"]
     assert list(dict.fromkeys(sections)) == in_order
     assert sections == sorted(sections, key=in_order.index)
     assert [entry["file"] for entry in index if entry["section"] == "Observables"] == [
@@ -225,6 +227,7 @@ def test_real_showers_compared_with_themselves(tmp_path):
         generated_showers=splits["test"],
         reference_showers=splits["test"],
         independent_showers=splits["train"],
+        training_showers=splits["train"],
         validation_showers=splits["val"],
         histories={},
         metrics=tmp_path / "metrics.json",

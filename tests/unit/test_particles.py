@@ -20,7 +20,7 @@ from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.showers import Showers, ShowerWriter
 
 GEOMETRY = Geometry(name="small", layers=(CartesianLayer(shape=(3, 4), cell_size_mm=(20, 20)),))
-SETTINGS = EvaluationSettings(bins=10, bootstrap=20)
+SETTINGS = EvaluationSettings(bins=10, bootstrap=20, classifiers={"use": ()})
 POSITRON, PHOTON = -11, 22
 SEPARATION = 1.5
 """Distance between the logarithms of the visible energies of both types, in their standard deviations."""
@@ -209,7 +209,6 @@ def test_tables_and_figures_of_the_evaluation(exchanged, tmp_path):
         generated_showers=showers(directory, "generated"),
         reference_showers=showers(directory, "full"),
         independent_showers=showers(directory, "independent"),
-        validation_showers=showers(tmp_path, "validation"),
         histories={},
         metrics=tmp_path / "metrics.json",
         figure_directory=tmp_path / "figures",

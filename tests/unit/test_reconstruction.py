@@ -91,7 +91,7 @@ class ByHand(Family):
 def _by_hand(monkeypatch):
     """A family by hand; of figures only those of reconstructed conditions: drawing takes most of the time."""
     monkeypatch.setitem(sys.modules, "caloforge.models.by_hand.family", SimpleNamespace(FAMILY=ByHand))
-    for others in ("shower_figures", "observable_figures", "energy_figures"):
+    for others in ("single_showers", "observable_figures", "energy_figures"):
         monkeypatch.setattr(evaluation, others, lambda *_: ())
 
 
@@ -342,7 +342,6 @@ def evaluated(folder):
         "label": "",
         **{name: folder / f"{name}_observables.h5" for name in SAMPLES},
         **{f"{name}_showers": folder / f"{name}.h5" for name in SAMPLES},
-        "validation_showers": folder / "independent.h5",
         "histories": {},
         "metrics": folder / "metrics.json",
         "figure_directory": folder / "figures",
@@ -367,6 +366,7 @@ SETTINGS = EvaluationSettings(
     bootstrap=20,
     reconstructed_energies_GeV=(60, 120, 300),
     regular_grid={"shape_half_width_GeV": 2, "window_showers": 30},
+    classifiers={"use": ()},
 )
 
 

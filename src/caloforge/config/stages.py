@@ -173,6 +173,16 @@ class NeighbourSettings(Settings):
     pool: PositiveInt = Field(default=20000, description="training or generated showers searched, at most")
 
 
+class CoverageSettings(Settings):
+    """Precision, recall, density and coverage of the high-level features."""
+
+    showers: PositiveInt = Field(
+        default=10_000,
+        ge=50,
+        description="showers or collisions of each sample, at most, and never more than half of the test set",
+    )
+
+
 class ParticleSettings(Settings):
     """Classifiers that tell particle types apart, for data sets with the condition `pdg`."""
 
@@ -181,13 +191,31 @@ class ParticleSettings(Settings):
     )
 
 
+class ClassifierSettings(Settings):
+    """Classifiers that try to tell generated showers from the full simulation."""
+
+    use: tuple[Literal["trees", "mlp", "cells_mlp", "cells_cnn"], ...] = Field(
+        default=("trees", "mlp", "cells_mlp", "cells_cnn"),
+        description="boosted trees and a network on observables, a network on cells and, where all layers "
+        "have the same cells, a convolutional one; an empty list for none",
+    )
+    showers: PositiveInt = Field(default=5000, ge=100, description="showers of each sample, at most")
+    folds: PositiveInt = Field(
+        default=5, ge=3, le=20, description="parts of the showers, of which each is tested once"
+    )
+    epochs: PositiveInt = Field(default=15, description="of the networks, at most")
+    threads: PositiveInt = Field(default=1, description="CPU threads of the networks")
+
+
 class EvaluationSettings(Settings):
     """Metrics and their uncertainties."""
 
     bins: PositiveInt = Field(default=40, ge=5, description="bins of the histograms of the separation power")
     bootstrap: PositiveInt = Field(default=100, ge=10, description="resamplings behind each uncertainty")
     neighbours: NeighbourSettings = NeighbourSettings()
+    coverage: CoverageSettings = CoverageSettings()
     particles: ParticleSettings = ParticleSettings()
+    classifiers: ClassifierSettings = ClassifierSettings()
     reconstructed_energies_GeV: tuple[PositiveFloat, ...] = Field(
         default=(100, 150, 300),
         description="energies at which the energies that a network of the model reads off showers are "

@@ -9,7 +9,17 @@ import numpy as np
 from caloforge.atomic import atomic_path, write_json
 from caloforge.config.stages import EvaluationSettings, FigureSettings, TraversalSettings
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation import collisions, conditions, grid, matched_jets, neighbours, particles
+from caloforge.evaluation import (
+    collisions,
+    conditions,
+    grid,
+    layers,
+    matched_jets,
+    neighbours,
+    particles,
+    scores,
+    two_sample,
+)
 from caloforge.evaluation.histories import read_frechet, read_history, training_figures
 from caloforge.evaluation.observables import (
     Observables,
@@ -19,7 +29,7 @@ from caloforge.evaluation.observables import (
     observable_figures,
     read_observables,
 )
-from caloforge.evaluation.pictures import event_figures, shower_figures
+from caloforge.evaluation.pictures import average_shower, event_figures, single_showers
 from caloforge.evaluation.samples import Samples, check_showers, random_rows
 from caloforge.evaluation.tables import Table
 from caloforge.evaluation.traversals import traversal_figures
@@ -42,7 +52,9 @@ def evaluate(
     generated_showers: Path,
     reference_showers: Path,
     independent_showers: Path,
-    validation_showers: Path,
+    training_showers: Path | None = None,
+    validation_showers: Path | None = None,
+    same_primaries: bool = True,
     traversed_showers: Path | None = None,
     histories: Mapping[str, Path],
     metrics: Path,
@@ -59,8 +71,10 @@ def evaluate(
     reference, the events of the floor come from other primaries; an observable that the primary decides,
     such as the visible energy, may therefore lie below its floor. Nearest neighbours are compared as
     `neighbours.compare` does, showers in a regular grid with at least `grid.LEAST_CELLS` cells along each
-    axis as `grid.compare` does, and conditions that were read off showers as `conditions.compare` does.
-    Particle types, where there are several, are told apart as `particles.compare` does.
+    axis as `grid.compare` does, layers that are not shown one by one as `layers.compare` does, and conditions
+    that were read off showers as `conditions.compare` does. Particle types, where there are several, are told
+    apart as `particles.compare` does. All high-level features together have the scores of `scores.compare`;
+    classifiers that see them, or cells, have those of `two_sample.compare`.
 
     Collisions of paired data sets are compared as `collisions.compare` and `matched_jets.compare` do, also
     with the fast simulation that they were generated from. They have no primaries, and no nearest neighbours:
@@ -81,10 +95,13 @@ def evaluate(
         Observables of the generated showers, of the test events they were generated for and of other
         events of the full simulation.
     generated_showers, reference_showers, independent_showers
-        Canonical files that `generated`, `reference` and `independent` were made from; the independent
-        showers are those of the training.
-    validation_showers
-        Canonical file of showers that belong to neither training nor test.
+        Canonical files that `generated`, `reference` and `independent` were made from.
+    training_showers, validation_showers
+        Canonical files of the showers of the training and of others that belong to neither training nor
+        test; both or none. Without them there are no nearest neighbours.
+    same_primaries
+        Whether generated showers were made for the very primaries of the reference. Where not, rows of both
+        merely count alike, and no single showers are drawn side by side.
     histories
         Title of a training to its history (CSV with the columns epoch, step, losses, validation).
     metrics, figure_directory, record
@@ -103,8 +120,8 @@ def evaluate(
         If an input is damaged, or the files do not belong together.
     """
     showers = (reference_showers, generated_showers, independent_showers)
-    inputs = [generated, reference, independent, *showers, validation_showers, *histories.values()]
-    inputs += [path for path in (traversed_showers, reconstruction, fast, training_record) if path]
+    others = (training_showers, validation_showers, traversed_showers, reconstruction, fast, training_record)
+    inputs = [generated, reference, independent, *showers, *histories.values(), *filter(None, others)]
     options = {
         "label": label,
         "traversals": traversals and traversals.model_dump(mode="json"),
@@ -140,15 +157,36 @@ def evaluate(
                 found = _compare_collisions(
                     settings, figures, simulations, observables, rows, files, jet_radius
                 )
+            elif full.geometry.kind == "eta_phi":
+                found = _Found({}, [], [*observable_figures(full, sample, settings.bins)])
             else:
-                found = _compare_showers(
-                    settings, figures, observables, rows, files, validation_showers, readings
-                )
+                found = _compare_showers(settings, figures, observables, rows, files, readings)
+                if same_primaries:
+                    singles = single_showers(full, reference_showers, generated_showers, figures.displays)
+                    found.figures[:0] = singles
+                if training_showers:
+                    found = found.with_more(
+                        *neighbours.compare(
+                            settings,
+                            full,
+                            reference=reference_showers,
+                            generated=generated_showers,
+                            training=training_showers,
+                            validation=validation_showers,
+                        )
+                    )
                 if traversals:
                     found.figures.extend(traversal_figures(traversals, traversed_showers, full))
-            numbers |= {"samples": found.samples, "tables": [table.as_dict() for table in found.tables]}
+            scored, correlations = scores.compare(settings, observables, rows)
+            areas, classifiers = two_sample.compare(
+                settings, observables, files, same_primaries=same_primaries
+            )
+            numbers |= {
+                "samples": scored | areas | found.samples,
+                "tables": [table.as_dict() for table in found.tables],
+            }
             training = training_figures(trainings, training_record and read_frechet(training_record))
-            save_album([*training, *found.figures], directory, label)
+            save_album([*training, *found.figures, *correlations, *classifiers], directory, label)
             write_json(metrics, numbers)
 
 
@@ -159,6 +197,9 @@ class _Found(NamedTuple):
     tables: list[Table]
     figures: list[Drawn]
 
+    def with_more(self, samples: dict[str, Any], figures: list[Drawn]) -> "_Found":
+        return _Found(self.samples | samples, self.tables, [*self.figures, *figures])
+
 
 def _compare_showers(
     settings: EvaluationSettings,
@@ -166,7 +207,6 @@ def _compare_showers(
     observables: Samples,
     rows: np.ndarray,
     showers: Samples,
-    validation_showers: Path,
     readings: conditions.Reconstruction | None,
 ) -> _Found:
     """Showers of primaries; `rows` are those of the independent ones that belong to the floor."""
@@ -174,24 +214,15 @@ def _compare_showers(
     compared = []
     if grid.is_comparable(full.geometry):
         compared.append(grid.compare(settings, observables, showers, rows))
+    compared.append((layers.compare(settings, observables, rows), []))
     if readings:
         compared.append(conditions.compare(settings, readings))
-    compared.append(
-        neighbours.compare(
-            settings,
-            full,
-            reference=showers.full,
-            generated=showers.generated,
-            training=showers.independent,
-            validation=validation_showers,
-        )
-    )
     tables, told_apart = particles.compare(settings, observables, showers)
     return _Found(
         {name: number for numbers, _ in compared for name, number in numbers.items()},
         tables,
         [
-            *shower_figures(full, sample, showers.full, showers.generated, figures.displays),
+            average_shower(full, sample),
             *observable_figures(full, sample, settings.bins),
             *energy_figures(full, sample, figures.energies_GeV),
             *(figure for _, figures_of in compared for figure in figures_of),

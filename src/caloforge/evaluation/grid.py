@@ -50,9 +50,9 @@ class Pairs(NamedTuple):
 
 
 def is_comparable(geometry: Geometry) -> bool:
-    """Whether a calorimeter is a regular grid of enough cells."""
+    """Whether a calorimeter is a regular grid of enough rectangular cells."""
     shape = len(geometry.layers), *geometry.layers[0].shape
-    return geometry.is_grid and min(shape) >= LEAST_CELLS
+    return geometry.kind == "cartesian" and geometry.is_grid and min(shape) >= LEAST_CELLS
 
 
 def compare(

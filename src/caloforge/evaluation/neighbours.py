@@ -10,7 +10,7 @@ from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.observables import Observables
 from caloforge.evaluation.pictures import read_rows, spread_over_energies
 from caloforge.evaluation.samples import Samples, chosen_showers, measured, random_rows
-from caloforge.figures import neighbours
+from caloforge.figures import neighbours, views
 from caloforge.figures.album import Drawn
 from caloforge.metrics.neighbours import CLOSE_QUANTILE, memorisation, nearest
 from caloforge.showers import ShowerFile
@@ -127,7 +127,8 @@ def _pairs(settings: EvaluationSettings, full: Observables, reference: Path, gen
         "Nearest neighbours",
         "Nearest generated neighbours",
         f"Showers of the full simulation and below each the nearest of {len(pool):,} generated showers, by "
-        "√Σ (a − b)² over the cells a and b. Above, their incident energies. White cells are empty.",
+        "√Σ (a − b)² over the cells a and b. Above, their incident energies."
+        f"{views.explanation(full.geometry)} White cells are empty.",
         neighbours.pairs(
             full.geometry,
             queries.showers,

@@ -69,13 +69,7 @@ def read_observables(path: Path) -> Observables:
                 path,
                 Geometry.model_validate_json(file.attrs["geometry"]),
                 float(file.attrs["readout_threshold_MeV"]),
-                {
-                    name: (
-                        Observable(**{key: _plain(data.attrs[key]) for key in _SCALAR_ATTRIBUTES}),
-                        data[:],
-                    )
-                    for name, data in file["scalars"].items()
-                },
+                {name: (_observable(data.attrs), data[:]) for name, data in file["scalars"].items()},
                 {
                     name: ({key: _plain(data.attrs[key]) for key in _PROFILE_ATTRIBUTES}, mean_profile(data))
                     for name, data in file["profiles"].items()
@@ -89,6 +83,11 @@ def read_observables(path: Path) -> Observables:
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CaloforgeError(f"{path}: not a readable observables file: {reason}") from None
+
+
+def _observable(attributes: h5py.AttributeManager) -> Observable:
+    known = {key: _plain(attributes[key]) for key in _SCALAR_ATTRIBUTES}
+    return Observable(**known, shown=_plain(attributes.get("shown", True)))
 
 
 def _plain(attribute: Any) -> Any:
@@ -147,7 +146,7 @@ def distances(
     other: Observables,
     independent: np.ndarray,
 ) -> dict[str, Any]:
-    """Distances of every observable with one number per shower, each beside its floor.
+    """Distances of every shown observable with one number per shower, each beside its floor.
 
     Parameters
     ----------
@@ -158,6 +157,8 @@ def distances(
     """
     found = {}
     for name, (observable, reference) in full.scalars.items():
+        if not observable.shown:
+            continue
         options = {"log": observable.log, "bins": settings.bins, "bootstrap": settings.bootstrap}
         generated = sample.scalars[name][1]
         floor = other.scalars[name][1][independent]
@@ -175,9 +176,10 @@ def distances(
 
 
 def observable_figures(full: Observables, sample: Observables, bins: int) -> Iterator[Drawn]:
-    """Distribution of every observable that the full simulation defines, then all profiles."""
+    """Distribution of every shown observable that the full simulation defines, then all profiles."""
     for name, (observable, reference) in full.scalars.items():
-        if np.isfinite(reference).sum() < 2 or not has_bins(reference, log=observable.log):
+        is_defined = np.isfinite(reference).sum() >= 2 and has_bins(reference, log=observable.log)
+        if not (observable.shown and is_defined):
             continue
         yield Drawn(
             f"distribution_{name}.svg",

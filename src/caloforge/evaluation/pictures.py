@@ -11,18 +11,19 @@ from caloforge.evaluation.observables import Observables
 from caloforge.figures import collisions, showers, views
 from caloforge.figures.album import Drawn
 from caloforge.figures.collisions import Simulations
+from caloforge.geometry import Geometry
 from caloforge.showers import ShowerFile, Showers, read_out
 
 
-def shower_figures(
-    full: Observables, sample: Observables, reference_showers: Path, generated_showers: Path, displays: int
+def single_showers(
+    full: Observables, reference_showers: Path, generated_showers: Path, displays: int
 ) -> Iterator[Drawn]:
-    """Single showers for the same primaries, and the average shower.
+    """Single showers of the full simulation beside those generated for the same primaries.
 
     Parameters
     ----------
-    full, sample
-        Observables of the full simulation and of generated showers.
+    full
+        Observables of the full simulation.
     reference_showers, generated_showers
         The showers themselves.
     displays
@@ -33,13 +34,28 @@ def shower_figures(
         read_rows(path, rows, full.readout_threshold_MeV) for path in (reference_showers, generated_showers)
     )
     draw = _of_images if full.geometry.is_image else _of_stacks
-    yield from draw(full, sample, reference, generated)
+    yield from draw(full.geometry, reference, generated)
 
 
-def _of_images(
-    full: Observables, sample: Observables, reference: Showers, generated: Showers
-) -> Iterator[Drawn]:
-    (layer,) = full.geometry.layers
+def average_shower(full: Observables, sample: Observables) -> Drawn:
+    """The average shower of the full simulation and of generated showers."""
+    geometry, means_MeV = full.geometry, (full.mean_shower_MeV, sample.mean_shower_MeV)
+    if geometry.is_image:
+        explanation, figure = "", showers.average_image(*means_MeV, geometry.layers[0])
+    else:
+        explanation, figure = views.explanation(geometry), views.average_shower(geometry, *means_MeV)
+    return Drawn(
+        "average_shower.svg",
+        "Showers",
+        "Average shower",
+        f"Mean of {len(full):,} fully simulated and of {len(sample):,} generated showers, and the ratio of "
+        f"the means.{explanation}",
+        figure,
+    )
+
+
+def _of_images(geometry: Geometry, reference: Showers, generated: Showers) -> Iterator[Drawn]:
+    (layer,) = geometry.layers
     px, py, pz = (reference.conditions[name] for name in ("px", "py", "pz"))
     yield Drawn(
         "matched_showers.svg",
@@ -55,27 +71,17 @@ def _of_images(
             layer,
         ),
     )
-    yield Drawn(
-        "average_image.svg",
-        "Showers",
-        "Average shower",
-        _average_caption(full, sample),
-        showers.average_image(full.mean_shower_MeV, sample.mean_shower_MeV, layer),
-    )
 
 
-def _of_stacks(
-    full: Observables, sample: Observables, reference: Showers, generated: Showers
-) -> Iterator[Drawn]:
-    geometry = full.geometry
-    summed = " Energies are summed along the third axis." if views.is_projected(geometry) else ""
+def _of_stacks(geometry: Geometry, reference: Showers, generated: Showers) -> Iterator[Drawn]:
+    explanation = views.explanation(geometry)
     for number, energy_MeV in enumerate(reference.incident_energies[:, 0]):
         yield Drawn(
             f"single_shower_{number}.svg",
             "Showers",
             f"Single showers of {energy_MeV / 1000:.3g} GeV",
-            f"Full simulation (top) and generated (bottom) for the same primary.{summed} White cells are "
-            "empty.",
+            "Full simulation (top) and generated (bottom) for the same primary."
+            f"{explanation} White cells are empty.",
             views.matched_shower(
                 geometry, reference.showers[number], generated.showers[number], energy_MeV / 1000
             ),
@@ -95,13 +101,6 @@ def _of_stacks(
                 reference.incident_energies[middle, 0] / 1000,
             ),
         )
-    yield Drawn(
-        "average_shower.svg",
-        "Showers",
-        "Average shower",
-        _average_caption(full, sample) + summed,
-        views.average_shower(geometry, full.mean_shower_MeV, sample.mean_shower_MeV),
-    )
 
 
 def event_figures(
@@ -167,13 +166,6 @@ def _single_events(
                 radius,
             ),
         )
-
-
-def _average_caption(full: Observables, sample: Observables) -> str:
-    return (
-        f"Mean of {len(full):,} fully simulated and of {len(sample):,} generated showers, and the ratio of "
-        "the means."
-    )
 
 
 def spread_over_energies(energy_GeV: np.ndarray, n: int) -> np.ndarray:

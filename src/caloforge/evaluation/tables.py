@@ -17,12 +17,12 @@ class Row(NamedTuple):
     unit
         Of all its numbers; "1" for pure ones.
     cells
-        One per column; None for an empty one.
+        One per column, a number or text; None for an empty one.
     """
 
     label: str
     unit: str
-    cells: Sequence[Estimate | None]
+    cells: Sequence[Estimate | str | None]
 
 
 class Table(NamedTuple):

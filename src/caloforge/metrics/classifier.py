@@ -134,17 +134,19 @@ def cross_auc(
 
 
 def misidentified(
-    scores: np.ndarray, labels: np.ndarray, half: np.ndarray, efficiency: np.ndarray
+    scores: np.ndarray, labels: np.ndarray, part: np.ndarray, efficiency: np.ndarray
 ) -> np.ndarray:
-    """Share of the second kind that passes where a share of the first kind does, averaged over both halves.
+    """Share of the second kind that passes where a share of the first kind does, averaged over the parts.
 
     An average of ROC curves as that of T. Fawcett, An introduction to ROC analysis, Pattern Recognit. Lett.
     27 (2006) 861, but at fixed efficiency; its area is the mean of theirs.
 
     Parameters
     ----------
-    scores, labels, half
-        As in `cross_auc`, at least one shower of each kind in each half.
+    scores, labels
+        As in `cross_auc`.
+    part
+        Number of the half or fold of each shower, shape (n,); at least one shower of each kind in each.
     efficiency
         Shares of the first kind, between 0 and 1, shape (K,).
 
@@ -153,5 +155,5 @@ def misidentified(
     np.ndarray
         Shape (K,).
     """
-    curves = [roc_curve(labels[half == number], scores[half == number]) for number in (0, 1)]
+    curves = [roc_curve(labels[part == number], scores[part == number]) for number in np.unique(part)]
     return np.mean([np.interp(efficiency, passed, wrong) for wrong, passed, _ in curves], axis=0)
