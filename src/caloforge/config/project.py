@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -60,7 +60,7 @@ def _every_once(noun: str) -> AfterValidator:
 
 
 DatasetName = Annotated[Name, _not("report")]
-ModelName = Annotated[Name, _not("data")]
+ModelName = Annotated[Name, _not("data"), _not("comparison"), _not("baselines")]
 ModelSettings = Annotated[
     CaloGanSettings
     | CalpaganSettings
@@ -127,6 +127,13 @@ class Config(Settings):
     )
     jets: JetSettings = JetSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    baselines: Annotated[
+        tuple[Literal["shower_library", "parametrised_shower"], ...], _every_once("baseline")
+    ] = Field(
+        default=("shower_library", "parametrised_shower"),
+        description="showers without a network to compare models with, for every data set with primaries "
+        "that runs are tested on; an empty list for none",
+    )
     figures: FigureSettings = FigureSettings()
     report: ReportSettings = ReportSettings()
 
@@ -145,10 +152,14 @@ class Config(Settings):
         return tuple(name for name, data in self.datasets.items() if isinstance(data, CombinedDataset))
 
     @property
+    def tested_datasets(self) -> tuple[str, ...]:
+        """Names of the data sets that runs are tested on, each once."""
+        return tuple(dict.fromkeys(name for run in self.runs for name in (run.dataset, *run.apply_to)))
+
+    @property
     def reported_datasets(self) -> tuple[str, ...]:
         """Names of the data sets that the report shows, each once."""
-        shown = [name for run in self.runs for name in (run.dataset, *run.apply_to)]
-        return tuple(dict.fromkeys((*shown, *self.report.datasets)))
+        return tuple(dict.fromkeys((*self.tested_datasets, *self.report.datasets)))
 
     def has_regressor(self, model: str) -> bool:
         """Whether a regressor is trained before the model."""
@@ -208,10 +219,14 @@ class Config(Settings):
                 yield ("report", "datasets", number), _unknown(name, self.datasets)
 
     def _tower_misfits(self) -> Iterator[tuple[tuple, str]]:
-        observed = {name for run in self.runs for name in (run.dataset, *run.apply_to)}
         for name, dataset in self.datasets.items():
             has_towers = dataset.source.format == "delphes" and not isinstance(dataset, CombinedDataset)
-            if self.jets.towers == "delphes" and name in observed and dataset.paired and not has_towers:
+            if (
+                self.jets.towers == "delphes"
+                and name in self.tested_datasets
+                and dataset.paired
+                and not has_towers
+            ):
                 text = f"data set {name} has no towers of Delphes of its own"
                 yield ("jets", "towers"), f"found 'delphes', expected 'pixels': {text}"
 
