@@ -1,0 +1,17 @@
+from pathlib import Path
+
+from caloforge.stage import paths, stage
+
+with stage(snakemake.log[0]):
+    from caloforge.comparison import Entrant, compare_models
+    from caloforge.config.stages import FigureSettings
+
+    compare_models(
+        FigureSettings(**snakemake.params.figures),
+        [
+            Entrant(**entrant | {"directory": Path(entrant["directory"])})
+            for entrant in snakemake.params.entrants
+        ],
+        ingest=Path(snakemake.input.ingest),
+        **paths(snakemake.output),
+    )
