@@ -1,4 +1,4 @@
-# in:  records, metrics and figures of every run, records and figures of data sets
+# in:  records, metrics and figures of every run and baseline, records and figures of data sets, comparisons of models
 # out: one page and two tables
 
 RUNS = [
@@ -21,6 +21,7 @@ RESULTS = [
     for run in RUNS
 ]
 TIMED = [run["run_directory"] for run in RUNS if run["timed"]]
+COMPARISONS = {name: f"results/{name}/comparison" for name in CONFIG.tested_datasets}
 DATA_FOLDERS = {name: f"results/{name}/data" for name in CONFIG.reported_datasets}
 
 
@@ -40,13 +41,22 @@ rule report:
         evaluate=expand("{folder}/evaluate.json", folder=RESULTS),
         metrics=expand("{folder}/metrics.json", folder=RESULTS),
         figures=expand("{folder}/figures", folder=RESULTS),
+        baselines=[
+            f"{baseline['directory']}/{name}"
+            for baseline in BASELINES
+            for name in ("sample.json", "metrics.json", "evaluate.json", "figures")
+        ],
+        comparison=expand("{folder}/comparison.json", folder=COMPARISONS.values()),
+        comparison_figures=expand("{folder}/figures", folder=COMPARISONS.values()),
     output:
-        output="results/report/index.html",
+        output=report("results/report/index.html", caption="../report/page.rst", category="Report"),
         summary="results/report/summary.csv",
         cost="results/report/cost.csv",
     params:
         runs=RUNS,
+        baselines=BASELINES,
         datasets=DATA_FOLDERS,
+        comparisons=COMPARISONS,
         title=CONFIG.report.title,
         code=code_digest("caloforge.report"),
     log:

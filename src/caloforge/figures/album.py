@@ -1,4 +1,4 @@
-"""A directory of figures with index.json, which says what each of them shows."""
+"""A directory of figures and their numbers with index.json, which says what each of them shows."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from caloforge.atomic import write_json
+from caloforge.figures.data import save_data
 from caloforge.figures.style import save_figure
 
 
@@ -21,10 +22,13 @@ class Drawn(NamedTuple):
 
 
 def save_album(drawn: Iterable[Drawn], directory: Path, label: str) -> None:
-    """Save figures and their index to a new directory; `label` is shown on every figure."""
+    """Save figures, their numbers and their index to a new directory; `label` is shown on every figure."""
     directory.mkdir()
     index = []
     for entry in drawn:
         save_figure(entry.figure, directory / entry.file, label)
-        index.append({key: text for key, text in entry._asdict().items() if key != "figure"})
+        data = Path(entry.file).with_suffix(".yaml").name
+        save_data(entry.figure, directory / data, entry.title, entry.caption)
+        texts = {key: text for key, text in entry._asdict().items() if key != "figure"}
+        index.append(texts | {"data": data})
     write_json(directory / "index.json", index)

@@ -1,7 +1,7 @@
 """Numbers as text: rounded to what is known of them."""
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 from caloforge.config.sources import EnergyUnit
 
@@ -75,3 +75,11 @@ def _exponent(number: float, digits: int = 2) -> int:
 
 def _superscript(number: int) -> str:
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def is_at_floor(observable: Mapping[str, Any], distance: str) -> bool:
+    """Whether generated showers are at most as far from the reference as independent ones, plus error."""
+    generated, floor = observable["generated"][distance], observable["floor"][distance]
+    if generated["value"] is None or floor["value"] is None:
+        return False
+    return generated["value"] <= floor["value"] + floor["error"]
