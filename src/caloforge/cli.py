@@ -42,6 +42,65 @@ def _inspect(arguments: argparse.Namespace) -> None:
             show(item)
 
 
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Score the showers of SAMPLE beside the full simulation of REFERENCE: distances of all observables, "
+        "scores of whole samples and classifiers, each with its error and its floor. Files are canonical or "
+        "of any layout that `caloforge inspect` knows."
+    )
+    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="full simulation")
+    parser.add_argument("sample", type=Path, metavar="SAMPLE", help="what is to be scored")
+    parser.add_argument(
+        "--independent",
+        type=Path,
+        metavar="FILE",
+        help="further full simulation for the floor; else one half of REFERENCE, and the other is compared",
+    )
+    parser.add_argument(
+        "--training",
+        type=Path,
+        metavar="FILE",
+        help="what SAMPLE was trained on: adds distances to the nearest training shower",
+    )
+    parser.add_argument(
+        "--geometry",
+        type=Path,
+        metavar="FILE",
+        help="entry of config.yaml for files that are not canonical, as `caloforge inspect --yaml` prints it",
+    )
+    parser.add_argument(
+        "--readout-threshold-MeV",
+        type=float,
+        metavar="E",
+        help="cells must be above it; else that of the entry",
+    )
+    parser.add_argument("--seed", type=int, default=2026, help="of all random numbers (%(default)s)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="new folder for a page, its figures and metrics.json"
+    )
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from tempfile import TemporaryDirectory
+
+    from caloforge.config.stages import EvaluationSettings, FigureSettings
+    from caloforge.file_comparison import compare_files
+    from caloforge.report.text import show_scores
+
+    if arguments.output and arguments.output.exists():
+        raise CaloforgeError(f"{arguments.output}: exists, expected a new folder")
+    with TemporaryDirectory(prefix="caloforge-") as folder:
+        output = arguments.output or Path(folder) / "comparison"
+        names = ("reference", "sample", "independent", "training", "geometry", "readout_threshold_MeV")
+        compare_files(
+            **{name: getattr(arguments, name) for name in names},
+            settings=EvaluationSettings(seed=arguments.seed),
+            figures=FigureSettings(),
+            output=output,
+        )
+        show_scores(output / "metrics.json")
+
+
 def merged(entries: Sequence[str]) -> str:
     """Entries as one: `datasets:` stands at the top once."""
     return entries[0] + "".join(entry.removeprefix("datasets:\n") for entry in entries[1:])
@@ -49,6 +108,7 @@ def merged(entries: Sequence[str]) -> str:
 
 COMMANDS = {
     "inspect": Command("say what files are and how to ingest them", _inspect_arguments, _inspect),
+    "compare": Command("score showers of a file beside those of another", _compare_arguments, _compare),
 }
 """By name; imports of a command stay inside of it, so that the others start fast."""
 
@@ -56,7 +116,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; what it cannot do ends in one line, `error: ...`, and exit status 1."""
     parser = argparse.ArgumentParser(
-        prog="caloforge", description="Generative calorimeter simulation: look at its files."
+        prog="caloforge", description="Generative calorimeter simulation: look at its files, score them."
     )
     parser.add_argument("--version", action="version", version=f"caloforge {metadata.version('caloforge')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
