@@ -14,6 +14,9 @@ min_version("9.20")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 try:
     CONFIG = validate(config)
 except CaloforgeError as error:
@@ -26,6 +29,7 @@ wildcard_constraints:
     seed="[0-9]+",
     applied="|".join(CONFIG.datasets),
     split="train|test",
+    baseline="|".join(CONFIG.baselines) or "(?!)",
 
 
 localrules:
@@ -55,6 +59,8 @@ include: "workflow/rules/observe.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/apply.smk"
+include: "workflow/rules/baseline.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 

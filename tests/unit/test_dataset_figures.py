@@ -172,7 +172,7 @@ def test_the_album_is_written_with_its_index_the_same_bytes_every_time(draw, tmp
     batch = shower_batch(geometry, 20)
     figures, captions = draw(geometry, batch, save=True)
     first = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
-    assert set(first) == {"index.json", *figures}
+    assert set(first) == {"index.json", *figures, *(name.replace(".svg", ".yaml") for name in figures)}
     index = json.loads(first["index.json"])
     assert [(entry["file"], entry["caption"]) for entry in index] == list(captions.items())
     assert all(entry["section"] and entry["title"] for entry in index)

@@ -58,7 +58,7 @@ class Analysis:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=400,
+            timeout=600,
             preexec_fn=preexec_fn,
         )
         return done.returncode, done.stdout
@@ -112,6 +112,7 @@ def tiny_config() -> dict[str, Any]:
             }
         ],
         "sampling": {"device": "cpu", "threads": 1},
-        "evaluation": {"bins": 10, "bootstrap": 10},
+        "evaluation": {"bins": 10, "bootstrap": 10, "classifiers": {"use": ["trees"], "folds": 3}},
+        "baselines": [],
         "figures": {"dpi": 60, "displays": 2, "energies_GeV": [1, 3, 100]},
     }

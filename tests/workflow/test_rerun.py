@@ -8,7 +8,8 @@ from analysis import Analysis
 
 OF_A_RUN = {"sample_grid", "sample_traversals"}
 """Rules for what a run may ask for."""
-AFTER_TRAINING = {"sample", "observe_samples", "reconstruct", "evaluate", "report", "all"} | OF_A_RUN
+AFTER_EVALUATION = {"compare", "report", "all"}
+AFTER_TRAINING = {"sample", "observe_samples", "reconstruct", "evaluate"} | AFTER_EVALUATION | OF_A_RUN
 AFTER_PREPROCESSING = {"regressor", "train"} | AFTER_TRAINING
 EVERYTHING = {"ingest", "draw_dataset", "observe_reference", "preprocess"} | AFTER_PREPROCESSING
 
@@ -39,6 +40,8 @@ def test_every_result_is_made(finished: Analysis):
         *(f"{run}/{name}" for name in ("reconstruction.h5", "reconstruct.json")),
         *(f"{run}/figures/{name}" for name in ("traversal_px.svg", "traversal_px_difference.svg")),
         *(f"{run}/{name}" for name in ("metrics.json", "evaluate.json", "figures/index.json")),
+        *(f"results/ecal/comparison/{name}" for name in ("comparison.json", "compare.json")),
+        "results/ecal/comparison/figures/index.json",
         *(f"results/report/{name}" for name in ("index.html", "summary.csv", "cost.csv")),
     }
     assert not [name for name in found if "partial" in name]
@@ -59,11 +62,11 @@ def test_a_second_call_does_nothing(finished: Analysis):
         (put("runs", 0, "grid", "values", "pz", value=[20]), {"sample_grid", "all"}),
         (
             put("runs", 0, "traversals", "repeats", value=3),
-            {"sample_traversals", "evaluate", "report", "all"},
+            {"sample_traversals", "evaluate"} | AFTER_EVALUATION,
         ),
-        (put("evaluation", "bins", value=12), {"evaluate", "report", "all"}),
-        (put("figures", "dpi", value=70), {"draw_dataset", "evaluate", "report", "all"}),
-        (put("runs", 0, "label", value="another label"), {"evaluate", "report", "all"}),
+        (put("evaluation", "bins", value=12), {"evaluate"} | AFTER_EVALUATION),
+        (put("figures", "dpi", value=70), {"draw_dataset", "evaluate"} | AFTER_EVALUATION),
+        (put("runs", 0, "label", value="another label"), {"evaluate"} | AFTER_EVALUATION),
         (put("report", "title", value="another title"), {"report", "all"}),
     ],
     ids=[
@@ -125,8 +128,8 @@ def test_cosmetic_edits_of_the_configuration_rerun_nothing(analysis: Analysis):
         ("training/loop.py", AFTER_PREPROCESSING),
         ("models/conditional_wgan/family.py", {"train"} | AFTER_TRAINING),
         ("sampling.py", AFTER_TRAINING),
-        ("reconstruction.py", {"reconstruct", "evaluate", "report", "all"}),
-        ("metrics/distributions.py", {"evaluate", "report", "all"}),
+        ("reconstruction.py", {"reconstruct", "evaluate"} | AFTER_EVALUATION),
+        ("metrics/distributions.py", {"evaluate"} | AFTER_EVALUATION),
         ("report/style.css", {"report", "all"}),
     ],
 )

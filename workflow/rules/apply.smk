@@ -52,6 +52,7 @@ use rule evaluate as evaluate_applied with:
         generated_showers="results/{dataset}/{model}/seed{seed}/on_{applied}/samples.h5",
         reference_showers="results/{applied}/data/test.h5",
         independent_showers="results/{applied}/data/train.h5",
+        training_showers="results/{applied}/data/train.h5",
         validation_showers="results/{applied}/data/val.h5",
         fast=branch(
             lambda w: CONFIG.datasets[w.applied].paired,
@@ -63,7 +64,14 @@ use rule evaluate as evaluate_applied with:
         ),
     output:
         metrics="results/{dataset}/{model}/seed{seed}/on_{applied}/metrics.json",
-        figure_directory=directory("results/{dataset}/{model}/seed{seed}/on_{applied}/figures"),
+        figure_directory=report(
+            directory("results/{dataset}/{model}/seed{seed}/on_{applied}/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="{dataset}",
+            subcategory="{model}, seed {seed}, applied to {applied}",
+            labels={"figure": "{figure}"},
+        ),
         record="results/{dataset}/{model}/seed{seed}/on_{applied}/evaluate.json",
     params:
         settings=plain(CONFIG.evaluation),

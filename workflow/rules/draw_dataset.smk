@@ -7,7 +7,14 @@ rule draw_dataset:
         showers="results/{dataset}/data/train.h5",
         ingest="results/{dataset}/data/ingest.json",
     output:
-        figure_directory=directory("results/{dataset}/data/figures"),
+        figure_directory=report(
+            directory("results/{dataset}/data/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/data.rst",
+            category="{dataset}",
+            subcategory="full simulation",
+            labels={"figure": "{figure}"},
+        ),
         record="results/{dataset}/data/figures.json",
     params:
         figures=plain(CONFIG.figures),

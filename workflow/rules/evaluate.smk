@@ -11,6 +11,7 @@ rule evaluate:
         generated_showers="results/{dataset}/{model}/seed{seed}/samples.h5",
         reference_showers="results/{dataset}/data/test.h5",
         independent_showers="results/{dataset}/data/train.h5",
+        training_showers="results/{dataset}/data/train.h5",
         validation_showers="results/{dataset}/data/val.h5",
         fast=branch(
             lambda w: CONFIG.datasets[w.dataset].paired,
@@ -35,7 +36,14 @@ rule evaluate:
         history="results/{dataset}/{model}/seed{seed}/history.csv",
     output:
         metrics="results/{dataset}/{model}/seed{seed}/metrics.json",
-        figure_directory=directory("results/{dataset}/{model}/seed{seed}/figures"),
+        figure_directory=report(
+            directory("results/{dataset}/{model}/seed{seed}/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="{dataset}",
+            subcategory="{model}, seed {seed}",
+            labels={"figure": "{figure}"},
+        ),
         record="results/{dataset}/{model}/seed{seed}/evaluate.json",
     params:
         settings=plain(CONFIG.evaluation),
@@ -50,6 +58,7 @@ rule evaluate:
         "logs/evaluate/{dataset}/{model}/seed{seed}.tsv"
     conda:
         "../../envs/caloforge.yaml"
+    threads: CONFIG.evaluation.classifiers.threads
     resources:
         mem_mb=3000,
         runtime=60,
