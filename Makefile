@@ -15,7 +15,7 @@ demo: .venv/installed
 	$(BIN)/snakemake --cores all
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -109,6 +109,7 @@ def test_another_jet_radius_observes_anew_and_another_run_only_what_it_adds(pair
         "sample_applied": 1,
         "observe_applied": 1,
         "evaluate_applied": 1,
+        "compare": 1,
         "report": 1,
         "all": 1,
     }
