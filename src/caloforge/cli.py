@@ -101,6 +101,29 @@ def _compare(arguments: argparse.Namespace) -> None:
         show_scores(output / "metrics.json")
 
 
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say what the last call of the workflow in a working directory is at, while it runs and afterwards: "
+        "for each run its stage, epochs, losses, time left and best validation, and the logs to look at."
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="working directory (this one)"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print JSON, for programs")
+    how.add_argument("--watch", action="store_true", help="show it anew every few seconds while it runs")
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from caloforge.status import read_status
+    from caloforge.status.display import show, watch
+
+    if arguments.watch:
+        watch(arguments.folder)
+    else:
+        show(read_status(arguments.folder), as_json=arguments.json)
+
+
 def merged(entries: Sequence[str]) -> str:
     """Entries as one: `datasets:` stands at the top once."""
     return entries[0] + "".join(entry.removeprefix("datasets:\n") for entry in entries[1:])
@@ -109,6 +132,7 @@ def merged(entries: Sequence[str]) -> str:
 COMMANDS = {
     "inspect": Command("say what files are and how to ingest them", _inspect_arguments, _inspect),
     "compare": Command("score showers of a file beside those of another", _compare_arguments, _compare),
+    "status": Command("say what the workflow is at", _status_arguments, _status),
 }
 """By name; imports of a command stay inside of it, so that the others start fast."""
 
