@@ -23,7 +23,7 @@ _COUNTED = {
     "running": "running",
     "waiting": "waiting",
     "failed": "failed",
-    "stopped": "stopped without a word",
+    "stopped": "stopped",
     "gone": "done but deleted since",
     "unknown": "in an unknown state",
 }
