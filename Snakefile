@@ -26,7 +26,7 @@ except CaloforgeError as error:
 
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
-    model="|".join(CONFIG.models),
+    model="|".join(CONFIG.models) or "(?!)",
     seed="[0-9]+",
     applied="|".join(CONFIG.datasets),
     split="train|test",

@@ -13,11 +13,11 @@ from caloforge.errors import CaloforgeError
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: what it is for, its arguments, and what it does with them."""
+    """A subcommand: what it is for, its arguments, and what it does with them; the exit status, None for 0."""
 
     purpose: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    run: Callable[[argparse.Namespace], int | None]
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +124,35 @@ def _status(arguments: argparse.Namespace) -> None:
         show(read_status(arguments.folder), as_json=arguments.json)
 
 
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compare a result of the workflow, and all it follows from, with the records of what made them: code, "
+        "libraries, source files and results as they are now. What differs is listed, and the exit status is 1 "
+        "then. With --output, also prepare a folder and print the commands that make the result anew there."
+    )
+    parser.add_argument(
+        "result",
+        type=Path,
+        metavar="RESULT",
+        help="file or folder of results/: results/<data set>/<model>/seed<n>, …/data, results/report",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for the recorded configuration, library versions and links to the source files",
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from caloforge.reproduction import reproduce
+    from caloforge.reproduction.display import show
+
+    result = reproduce(arguments.result, arguments.output)
+    show(result)
+    return int(not result.matches)
+
+
 def merged(entries: Sequence[str]) -> str:
     """Entries as one: `datasets:` stands at the top once."""
     return entries[0] + "".join(entry.removeprefix("datasets:\n") for entry in entries[1:])
@@ -132,6 +161,7 @@ def merged(entries: Sequence[str]) -> str:
 COMMANDS = {
     "inspect": Command("say what files are and how to ingest them", _inspect_arguments, _inspect),
     "compare": Command("score showers of a file beside those of another", _compare_arguments, _compare),
+    "reproduce": Command("check how a result was made, and make it anew", _reproduce_arguments, _reproduce),
     "status": Command("say what the workflow is at", _status_arguments, _status),
 }
 """By name; imports of a command stay inside of it, so that the others start fast."""
@@ -151,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no text
     try:
-        parsed.run(parsed)
+        status = parsed.run(parsed)
         sys.stdout.flush()
     except CaloforgeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -159,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

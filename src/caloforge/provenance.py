@@ -42,9 +42,7 @@ def file_digest(path: Path) -> str:
         If there is no such file.
     """
     if Path(path).is_dir():
-        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-        lines = (f"{file_digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return _folder_digest(path)
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -103,8 +101,13 @@ def entry(record: Path, key: str) -> Any:
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Version of caloforge and, in a git checkout, the commit and whether files differ from it."""
-    version: dict[str, Any] = {"caloforge": metadata.version("caloforge"), "commit": None, "modified": None}
+    """Version of caloforge, digest of its source files and, in a git checkout, commit and whether they differ."""
+    version: dict[str, Any] = {
+        "caloforge": metadata.version("caloforge"),
+        "sources": _folder_digest(Path(__file__).parent, without="__pycache__"),
+        "commit": None,
+        "modified": None,
+    }
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+modified")
@@ -121,6 +124,12 @@ def library_versions() -> dict[str, str]:
     for library in _LIBRARIES:
         versions[library] = metadata.version(library)
     return versions
+
+
+def _folder_digest(folder: Path, without: str = "") -> str:
+    files = (file for file in Path(folder).rglob("*") if file.is_file() and without not in file.parts)
+    lines = (f"{file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _now() -> str:

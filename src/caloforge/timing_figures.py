@@ -45,9 +45,7 @@ def draw_timing(
     """
     settings = {"figures": figures.model_dump(mode="json"), "label": label}
     inputs = [timing, ingest]
-    with recorded(
-        record, stage="draw_timing", inputs=inputs, outputs=[figure_directory], settings=settings
-    ):
+    with recorded(record, stage="draw_timing", inputs=inputs, outputs=[figure_directory], settings=settings):
         devices, geant4_s = entry(timing, "devices"), entry(ingest, "geant4_cpu_s_per_event")
         with atomic_path(figure_directory) as directory, figure_style(figures):
             save_album(_draw(devices, geant4_s and 1000 * geant4_s), directory, label)

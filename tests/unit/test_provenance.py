@@ -61,7 +61,11 @@ def test_a_record_says_what_made_the_result(tmp_path):
 
 def test_outputs_may_lie_elsewhere_until_the_record_is_written(tmp_path):
     with provenance.recorded(
-        tmp_path / "r.json", stage="bake", inputs=[], outputs={tmp_path / "out": tmp_path / "tin"}, settings={}
+        tmp_path / "r.json",
+        stage="bake",
+        inputs=[],
+        outputs={tmp_path / "out": tmp_path / "tin"},
+        settings={},
     ):
         (tmp_path / "tin").write_bytes(b"abc")
     record = json.loads((tmp_path / "r.json").read_text())

@@ -88,9 +88,7 @@ def render(
         "datasets": list(datasets),
         "baselines": list(dict.fromkeys(baseline.baseline for baseline in baselines)),
     }
-    with recorded(
-        record, stage="report", inputs=inputs, outputs=[output, summary, cost], settings=settings
-    ):
+    with recorded(record, stage="report", inputs=inputs, outputs=[output, summary, cost], settings=settings):
         figures = Figures()
         compared = {name: read_comparison(directory, figures) for name, directory in comparisons.items()}
         data = {name: read_dataset(directory, figures) for name, directory in datasets.items()}

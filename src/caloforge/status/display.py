@@ -60,7 +60,9 @@ def _table(status: Status) -> Group:
     """All of it: how far the whole is, a line for each run and data set, and the logs to look at."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for heading in ("", "stage", "steps", "progress", "left", "values", "best validation"):
-        table.add_column(heading, justify="right" if heading in ("steps", "left") else "left", overflow="fold")
+        table.add_column(
+            heading, justify="right" if heading in ("steps", "left") else "left", overflow="fold"
+        )
     for subject in status.subjects:
         table.add_row(*_row(subject))
     notes = [note for job in status.jobs for note in _notes(job)]
@@ -94,7 +96,9 @@ def _row(subject: Subject) -> Iterator[Text]:
 
 def _values(watched: dict[str, float]) -> str:
     """Losses and the like; epoch and step are in the progress."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in watched.items() if name not in ("epoch", "step"))
+    return ", ".join(
+        f"{name} {value:.4g}" for name, value in watched.items() if name not in ("epoch", "step")
+    )
 
 
 def _notes(job: Job) -> Iterator[Text]:

@@ -278,9 +278,7 @@ class _StateKeeper:
         device = self.rng.device
         content["sums"] = {name: (total.to(device), n) for name, (total, n) in content["sums"].items()}
         state = State(**content)
-        logger.info(
-            "resuming after epoch %d, step %d", state.epoch, state.step, extra={"best": _best(state)}
-        )
+        logger.info("resuming after epoch %d, step %d", state.epoch, state.step, extra={"best": _best(state)})
         return state
 
 
