@@ -13,7 +13,7 @@ from caloforge.errors import CaloforgeError
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: what it is for, its arguments, and what it does with them; the exit status, None for 0."""
+    """A subcommand: what it is for, its arguments, and what it does with them, to an exit status or to 0."""
 
     purpose: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
@@ -126,9 +126,10 @@ def _status(arguments: argparse.Namespace) -> None:
 
 def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Compare a result of the workflow, and all it follows from, with the records of what made them: code, "
-        "libraries, source files and results as they are now. What differs is listed, and the exit status is 1 "
-        "then. With --output, also prepare a folder and print the commands that make the result anew there."
+        "Compare a result of the workflow, and all it follows from, with the records of what made them: "
+        "code, libraries, source files and results as they are now. What differs is listed, and the exit "
+        "status is 1 then. With --output, also prepare a folder and print the commands that make the result "
+        "anew there."
     )
     parser.add_argument(
         "result",
@@ -153,6 +154,23 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     return int(not result.matches)
 
 
+def _crate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Describe the results of a finished run for machines and archives: write ro-crate-metadata.json "
+        "(RO-Crate 1.1, Workflow Run Crate), the workflow and its configuration into results/."
+    )
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=Path("results"), metavar="RESULTS", help="folder (results)"
+    )
+    parser.add_argument("--license", metavar="URL", help="address of the licence that the results have")
+
+
+def _crate(arguments: argparse.Namespace) -> None:
+    from caloforge.reproduction.crate import write_crate
+
+    print(write_crate(arguments.results, license=arguments.license))
+
+
 def merged(entries: Sequence[str]) -> str:
     """Entries as one: `datasets:` stands at the top once."""
     return entries[0] + "".join(entry.removeprefix("datasets:\n") for entry in entries[1:])
@@ -162,6 +180,7 @@ COMMANDS = {
     "inspect": Command("say what files are and how to ingest them", _inspect_arguments, _inspect),
     "compare": Command("score showers of a file beside those of another", _compare_arguments, _compare),
     "reproduce": Command("check how a result was made, and make it anew", _reproduce_arguments, _reproduce),
+    "crate": Command("describe finished results as an RO-Crate", _crate_arguments, _crate),
     "status": Command("say what the workflow is at", _status_arguments, _status),
 }
 """By name; imports of a command stay inside of it, so that the others start fast."""

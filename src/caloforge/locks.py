@@ -1,4 +1,4 @@
-"""Locks that say whether a process is alive: the kernel frees them however it ends, also on a shared file system."""
+"""Locks that say whether a process is alive, also on another host: the kernel frees them however it ends."""
 
 import fcntl
 import time
@@ -26,7 +26,7 @@ def hold(descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether a process, here or on another host, holds the lock of a file; None where that cannot be told."""
+    """Whether a process holds the lock of a file, here or on another host; None if that cannot be told."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -101,7 +101,7 @@ def entry(record: Path, key: str) -> Any:
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Version of caloforge, digest of its source files and, in a git checkout, commit and whether they differ."""
+    """Version of caloforge, digest of its files and, in a git checkout, commit and whether they differ."""
     version: dict[str, Any] = {
         "caloforge": metadata.version("caloforge"),
         "sources": _folder_digest(Path(__file__).parent, without="__pycache__"),

@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import platform
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,16 @@ from caloforge.errors import CaloforgeError
 from caloforge.provenance import code_version, library_versions
 from caloforge.reproduction.records import Record, Tree, sources
 
-_CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[3]
+"""Where the workflow is that this library belongs to."""
 
 
 def write_folder(tree: Tree, chain: Sequence[Record], config: Mapping[str, Any], folder: Path) -> Path:
     """Write a new folder to make results anew in: their configuration, library versions, links to sources.
 
     Source files are linked to under the paths that the records name them by, so that results are the same to
-    the byte. Where these lead out of the working directory, as `../data/*.root` does, the workflow must run in
-    a folder within the new one.
+    the byte. Where these lead out of the working directory, as `../data/*.root` does, the workflow must run
+    in a folder within the new one.
 
     Returns
     -------
@@ -94,11 +93,11 @@ def commands(chain: Sequence[Record], wanted: Sequence[Record], work: Path) -> l
     same_code = code.sources == code_version()["sources"]
     same_libraries = libraries == library_versions()
     lines = [["cd", work]]
-    checkout, run = _CHECKOUT, ["snakemake"]
+    checkout, run = CHECKOUT, ["snakemake"]
     if not same_code and code.commit:
         checkout = Path("caloforge")
         lines += [
-            ["git", "clone", _CHECKOUT, checkout],
+            ["git", "clone", CHECKOUT, checkout],
             ["git", "-C", checkout, "checkout", "--quiet", code.commit],
         ]
     if not (same_code and same_libraries):

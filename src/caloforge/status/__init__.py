@@ -1,4 +1,4 @@
-"""What goes on in a working directory: the plan of the last call of the workflow, and what its jobs report."""
+"""What goes on in a working directory: what the workflow set out to do last, and what its jobs report."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Subject:
-    """What jobs belong to: a run, a baseline, a data set or, without a key, the whole; and its jobs in order."""
+    """What jobs belong to: a run, a baseline, a data set or, without a key, the whole; its jobs in order."""
 
     key: Mapping[str, str]
     jobs: Sequence[Job]
