@@ -59,5 +59,5 @@ def reproduce(path: Path, output: Path | None) -> Result:
     found = differences(tree, wanted, chain)
     if output is None:
         return Result(path, chain, found, [])
-    work = write_folder(tree, chain, configuration(chain), output)
+    work = write_folder(tree, chain, configuration(chain), output.absolute())
     return Result(path, chain, found, commands(chain, wanted, work))
