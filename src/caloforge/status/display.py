@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from caloforge.status import Job, Status, Subject, read_status
+from caloforge.status import Job, Progress, Status, Subject, read_status
 
 PLAIN_WIDTH = 200
 """Of lines that no terminal limits."""
@@ -87,11 +87,15 @@ def _row(subject: Subject) -> Iterator[Text]:
     stage = subject.stage
     yield Text(stage, _STYLES.get(stage.partition(":")[0], "cyan" if subject.active else ""))
     yield Text(f"{sum(job.state == 'done' for job in subject.jobs)}/{len(subject.jobs)}")
-    far = [job.report.progress for job in subject.active if job.report and job.report.progress]
-    yield Text("\n".join(f"{each.title} {each.done:.4g} of {each.total:g}" for each in far))
-    yield Text("\n".join("" if each.left_s is None else _duration(each.left_s) for each in far))
-    yield Text("\n".join(_values(each.watched) for each in far))
+    far = [(job.state, job.report.progress) for job in subject.active if job.report and job.report.progress]
+    yield Text("\n".join(f"{each.title} {each.done:.4g} of {each.total:g}" for _, each in far))
+    yield Text("\n".join(_left(each) if state == "running" else "" for state, each in far))
+    yield Text("\n".join(_values(each.watched) for _, each in far))
     yield Text(f"{subject.best.validation:.4g} in epoch {subject.best.epoch}" if subject.best else "")
+
+
+def _left(progress: Progress) -> str:
+    return "" if progress.left_s is None else _duration(progress.left_s)
 
 
 def _values(watched: dict[str, float]) -> str:
