@@ -35,6 +35,7 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; of a folder, that of the list of the digests of its files.
 
     Each line of the list is `<digest>  <path in the folder>`, as sha256sum(1) writes it, sorted by the paths.
+    Hidden files, such as Snakemake leaves in folders, and caches of Python are not in it.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def code_version() -> dict[str, Any]:
     """Version of caloforge, digest of its files and, in a git checkout, commit and whether they differ."""
     version: dict[str, Any] = {
         "caloforge": metadata.version("caloforge"),
-        "sources": _folder_digest(Path(__file__).parent, without="__pycache__"),
+        "sources": _folder_digest(Path(__file__).parent),
         "commit": None,
         "modified": None,
     }
@@ -126,9 +127,13 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _folder_digest(folder: Path, without: str = "") -> str:
-    files = (file for file in Path(folder).rglob("*") if file.is_file() and without not in file.parts)
-    lines = (f"{file_digest(file)}  {file.relative_to(folder).as_posix()}\n" for file in sorted(files))
+def _folder_digest(folder: Path) -> str:
+    files = sorted(file.relative_to(folder) for file in Path(folder).rglob("*") if file.is_file())
+    lines = (
+        f"{file_digest(folder / file)}  {file.as_posix()}\n"
+        for file in files
+        if not any(part.startswith((".", "__pycache__")) for part in file.parts)
+    )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -41,6 +41,7 @@ def test_a_record_says_what_made_the_result(tmp_path):
         (tmp_path / "folder/inner").mkdir(parents=True)
         (tmp_path / "folder/inner/b").write_bytes(b"b")
         (tmp_path / "folder/a").write_bytes(b"abc")
+        (tmp_path / "folder/.snakemake_timestamp").touch()
         facts["device"] = "oven"
     record = json.loads((tmp_path / "r.json").read_text())
     assert (record["stage"], record["settings"], record["seed"]) == ("bake", {"heat": 2}, 7)
