@@ -163,7 +163,7 @@ def test_the_crate_holds_what_it_says(analysis: Analysis):
         "ecal/tiny/seed1/regressor.pt",
     }
     assert train["startTime"] < train["endTime"]
-    (source,) = actions["#results/ecal/data/ingest.json"]["object"]
+    source = actions["#results/ecal/data/ingest.json"]["object"]
     assert source["sha256"] == hashlib.sha256((SAMPLES / "lhcb_ecal_e-_000.root").read_bytes()).hexdigest()
 
 

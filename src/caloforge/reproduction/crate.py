@@ -6,6 +6,7 @@ execution and one for each stage, with what went in and came out, when, and whic
 """
 
 import mimetypes
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -17,6 +18,7 @@ import yaml
 
 from caloforge.atomic import atomic_path, write_json, write_text
 from caloforge.errors import CaloforgeError
+from caloforge.provenance import code_version
 from caloforge.reproduction.configuration import configuration
 from caloforge.reproduction.differences import code_text, differences
 from caloforge.reproduction.instructions import CHECKOUT
@@ -26,6 +28,7 @@ METADATA = "ro-crate-metadata.json"
 _ENCLOSED = "ro-crate"
 """Folder in results/ with workflow and configuration; no data set may be called so."""
 _CRATE = "https://w3id.org/ro/crate/1.1"
+_CONTEXTS = [f"{_CRATE}/context", "https://w3id.org/ro/terms/workflow-run/context"]
 _RUNS = "https://w3id.org/ro/wfrun"
 _PROFILES = {
     f"{_RUNS}/process/0.5": "Process Run Crate",
@@ -34,7 +37,12 @@ _PROFILES = {
 }
 _WORKFLOW = f"{_ENCLOSED}/Snakefile"
 _CONFIGURATION = f"{_ENCLOSED}/config.yaml"
-_MEDIA_TYPES = {".h5": "application/x-hdf5", ".yaml": "application/yaml", ".smk": "text/plain"}
+_MEDIA_TYPES = {
+    ".h5": "application/x-hdf5",
+    ".pt": "application/octet-stream",
+    ".root": "application/octet-stream",
+    ".yaml": "application/yaml",
+}
 
 
 def write_crate(results: Path, *, license: str | None = None) -> Path:
@@ -71,8 +79,8 @@ def write_crate(results: Path, *, license: str | None = None) -> Path:
     actions.append(_add_execution(graph, chain))
     _add_root(graph, chain, actions, license)
     path = root / METADATA
-    write_json(path, {"@context": f"{_CRATE}/context", "@graph": graph.entities})
-    return path
+    write_json(path, {"@context": _CONTEXTS, "@graph": graph.entities})
+    return Path(os.path.relpath(path))
 
 
 def _described(tree: Tree) -> list[Record]:
@@ -142,9 +150,10 @@ class _Graph:
         """The entities with these identifiers."""
         return [self._entities[identifier] for identifier in identifiers]
 
-    def add(self, identifier: str, type: str | list[str], **properties: Any) -> dict[str, str]:
+    def add(self, identifier: str, type: str | list[str], /, **properties: Any) -> dict[str, str]:
         """Add an entity, or properties to one; the reference to it."""
-        known = {name: value for name, value in properties.items() if value not in (None, [], "")}
+        single = {name: _alone(value) for name, value in properties.items()}
+        known = {name: value for name, value in single.items() if value not in (None, [], "")}
         entity = self._entities.setdefault(identifier, {"@id": identifier, "@type": type})
         entity.update(known)
         return {"@id": identifier}
@@ -154,15 +163,20 @@ class _Graph:
         name = path.relative_to(self.root).as_posix()
         if path.is_dir():
             return self.add(f"{quote(name)}/", "Dataset", name=name, **properties)
-        media_type = _MEDIA_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
+        media_type = _MEDIA_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "text/plain"
         size = str(path.stat().st_size)
         return self.add(
             quote(name), type, name=name, contentSize=size, encodingFormat=media_type, **properties
         )
 
 
-def _listed(types: str | list[str]) -> list[str]:
-    return [types] if isinstance(types, str) else types
+def _listed(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else [values]
+
+
+def _alone(value: Any) -> Any:
+    """The only value of a list, which RO-Crate wants without the list."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _file(graph: _Graph, tree: Tree, file: str, digest: str | None) -> dict[str, str]:
@@ -213,7 +227,7 @@ def _action(graph: _Graph, tree: Tree, record: Record, instrument: Mapping[str, 
         result=[*results, record_file],
         startTime=content.started,
         endTime=content.ended,
-        actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
+        actionStatus="http://schema.org/CompletedActionStatus",
     )
 
 
@@ -227,16 +241,13 @@ def _add_workflow(graph: _Graph) -> None:
         version=metadata.version("snakemake"),
     )
     folder = graph.root / _ENCLOSED / "workflow"
-    parts = [
-        graph.add_file(path, ["File", "SoftwareSourceCode"])
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
+    parts = [graph.add_file(path) for path in sorted(folder.rglob("*")) if path.is_file()]
     graph.add_file(
         graph.root / _WORKFLOW,
         ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
         description="Showers in, a report on generative models of them out",
         programmingLanguage=language,
+        version=code_version()["caloforge"],
         hasPart=parts,
     )
     graph.add_file(graph.root / _CONFIGURATION, description="The configuration, as the records have it")
@@ -251,17 +262,19 @@ def _add_execution(graph: _Graph, chain: Sequence[Record]) -> dict[str, str]:
         "#execution",
         "CreateAction",
         name="Execution of the workflow",
+        description="All stages together, from the source files to the report",
         instrument={"@id": _WORKFLOW},
         object=[{"@id": _CONFIGURATION}, *read],
         result=made,
         startTime=min(record.content.started for record in chain),
         endTime=max(record.content.ended for record in chain),
-        actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
+        actionStatus="http://schema.org/CompletedActionStatus",
     )
 
 
 def _unique(entities: Iterable[Mapping[str, Any]], key: str) -> list[dict[str, str]]:
-    identifiers = {reference["@id"] for entity in entities for reference in entity.get(key, [])}
+    references = (reference for entity in entities for reference in _listed(entity.get(key, [])))
+    identifiers = {reference["@id"] for reference in references}
     return [{"@id": identifier} for identifier in sorted(identifiers)]
 
 
