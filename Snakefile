@@ -7,6 +7,7 @@ from caloforge.code_digest import code_digest
 from caloforge.config.load import plain, validate
 from caloforge.config.project import paired_files, source_files
 from caloforge.errors import CaloforgeError
+from caloforge.status.plan import write_plan
 
 min_version("9.20")
 
@@ -25,7 +26,7 @@ except CaloforgeError as error:
 
 wildcard_constraints:
     dataset="|".join(CONFIG.datasets),
-    model="|".join(CONFIG.models),
+    model="|".join(CONFIG.models) or "(?!)",
     seed="[0-9]+",
     applied="|".join(CONFIG.datasets),
     split="train|test",
@@ -34,6 +35,21 @@ wildcard_constraints:
 
 localrules:
     all,
+
+
+onstart:
+    write_plan(
+        {
+            "rule": job.rule.name,
+            "wildcards": dict(job.wildcards_dict),
+            "log": str(job.log[0]),
+            "outputs": sorted(str(file) for file in set(job.output) - job.temp_output),
+            "needed": workflow.dag.needrun(job),
+        }
+        for level in workflow.dag.toposorted()
+        for job in sorted(level, key=lambda job: str(job.log))
+        if job.log
+    )
 
 
 rule all:

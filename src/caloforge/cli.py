@@ -13,11 +13,11 @@ from caloforge.errors import CaloforgeError
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: what it is for, its arguments, and what it does with them."""
+    """A subcommand: what it is for, its arguments, and what it does with them, to an exit status or to 0."""
 
     purpose: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    run: Callable[[argparse.Namespace], int | None]
 
 
 def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +101,76 @@ def _compare(arguments: argparse.Namespace) -> None:
         show_scores(output / "metrics.json")
 
 
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say what the last call of the workflow in a working directory is at, while it runs and afterwards: "
+        "for each run its stage, epochs, losses, time left and best validation, and the logs to look at."
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="working directory (this one)"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print JSON, for programs")
+    how.add_argument("--watch", action="store_true", help="show it anew every few seconds while it runs")
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from caloforge.status import read_status
+    from caloforge.status.display import show, watch
+
+    if arguments.watch:
+        watch(arguments.folder)
+    else:
+        show(read_status(arguments.folder), as_json=arguments.json)
+
+
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compare a result of the workflow, and all it follows from, with the records of what made them: "
+        "code, libraries, source files and results as they are now. What differs is listed, and the exit "
+        "status is 1 then. With --output, also prepare a folder and print the commands that make the result "
+        "anew there."
+    )
+    parser.add_argument(
+        "result",
+        type=Path,
+        metavar="RESULT",
+        help="file or folder of results/: results/<data set>/<model>/seed<n>, …/data, results/report",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for the recorded configuration, library versions and links to the source files",
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from caloforge.reproduction import reproduce
+    from caloforge.reproduction.display import show
+
+    result = reproduce(arguments.result, arguments.output)
+    show(result)
+    return int(not result.matches)
+
+
+def _crate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Describe the results of a finished run for machines and archives: write ro-crate-metadata.json "
+        "(RO-Crate 1.1, Workflow Run Crate), the workflow and its configuration into results/."
+    )
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=Path("results"), metavar="RESULTS", help="folder (results)"
+    )
+    parser.add_argument("--license", metavar="URL", help="address of the licence that the results have")
+
+
+def _crate(arguments: argparse.Namespace) -> None:
+    from caloforge.reproduction.crate import write_crate
+
+    print(write_crate(arguments.results, license=arguments.license))
+
+
 def merged(entries: Sequence[str]) -> str:
     """Entries as one: `datasets:` stands at the top once."""
     return entries[0] + "".join(entry.removeprefix("datasets:\n") for entry in entries[1:])
@@ -109,6 +179,9 @@ def merged(entries: Sequence[str]) -> str:
 COMMANDS = {
     "inspect": Command("say what files are and how to ingest them", _inspect_arguments, _inspect),
     "compare": Command("score showers of a file beside those of another", _compare_arguments, _compare),
+    "reproduce": Command("check how a result was made, and make it anew", _reproduce_arguments, _reproduce),
+    "crate": Command("describe finished results as an RO-Crate", _crate_arguments, _crate),
+    "status": Command("say what the workflow is at", _status_arguments, _status),
 }
 """By name; imports of a command stay inside of it, so that the others start fast."""
 
@@ -127,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     sys.stdout.reconfigure(errors="backslashreplace")  # file names may be no text
     try:
-        parsed.run(parsed)
+        status = parsed.run(parsed)
         sys.stdout.flush()
     except CaloforgeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -135,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def combine(
             record,
             stage="combine",
             inputs=[*(file for of_split in files.values() for file in of_split), *records],
+            outputs=dict(zip((train, val, test), partial, strict=True)),
             settings=settings.model_dump(mode="json"),
         ) as facts:
             source = json.dumps(facts["inputs"])

@@ -67,7 +67,13 @@ def draw_dataset(
     }
     with (
         ShowerFile(showers) as source,
-        recorded(record, stage="draw_dataset", inputs=[showers, ingest], settings=settings),
+        recorded(
+            record,
+            stage="draw_dataset",
+            inputs=[showers, ingest],
+            outputs=[figure_directory],
+            settings=settings,
+        ),
     ):
         if not len(source):
             raise CaloforgeError(f"{showers}: holds no showers, expected at least one")

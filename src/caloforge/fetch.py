@@ -67,7 +67,9 @@ def fetch(settings: RemoteFile, *, file: Path, record: Path) -> None:
         than the record states or than the settings pin, or if the disk has no room.
     """
     with (
-        recorded(record, stage="fetch", inputs=(), settings=settings.model_dump(mode="json")) as facts,
+        recorded(
+            record, stage="fetch", inputs=(), outputs=[file], settings=settings.model_dump(mode="json")
+        ) as facts,
         requests.Session() as session,
     ):
         session.headers["User-Agent"] = f"caloforge/{code_version()['caloforge']}"

@@ -84,6 +84,7 @@ def compare_files(
             directory / "record.json",
             stage="compare",
             inputs=[*given.values(), *entry_file],
+            outputs={output / name: directory / name for name in ("metrics.json", "figures")},
             settings=options,
             seed=settings.seed,
         ) as facts:

@@ -192,7 +192,13 @@ def fit_preprocessing(
         file lacks the images that inputs are made of.
     """
     with (
-        recorded(record, stage="preprocess", inputs=[train], settings=settings.model_dump(mode="json")),
+        recorded(
+            record,
+            stage="preprocess",
+            inputs=[train],
+            outputs=[output],
+            settings=settings.model_dump(mode="json"),
+        ),
         ShowerFile(train) as file,
     ):
         power, scale = None, 1000.0

@@ -1,4 +1,8 @@
-"""How far a long stage is: a live bar on a terminal, plain lines in the log."""
+"""How far a long stage is: lines in the log where one is kept, or else a live bar on a terminal.
+
+A line of the log carries the same in numbers, in the attribute `progress` of its record: `title`, `done` and
+`total`, the seconds that are `left_s`, None at first, and the values `watched`.
+"""
 
 import logging
 import sys
@@ -39,7 +43,7 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[watched]}"),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=logger.isEnabledFor(logging.INFO) or not sys.stderr.isatty(),
             transient=True,
         )
         self._task = self._bar.add_task(title, total=total, watched="")
@@ -57,17 +61,24 @@ class Progress:
         """Say that `done` of the total is done, and what the watched values are."""
         now = time.monotonic()
         self._began = self._began or (now, done)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in watched.items() if value is not None)
+        known = {name: value for name, value in watched.items() if value is not None}
+        values = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
         self._bar.update(self._task, completed=done, watched=values)
         if now - self._logged_at >= _LOG_SECONDS or done >= self.total:
             self._logged_at = now
-            left = f"{self._remaining(now, done)} left"
-            text = ": ".join(filter(None, (left, values)))
-            logger.info("%s %.2f of %g, %s", self.title, done, self.total, text)
+            left_s = self._left_s(now, done)
+            left = "? min left" if left_s is None else f"{left_s / 60:.1f} min left"
+            progress = {"title": self.title, "done": done, "total": self.total}
+            logger.info(
+                "%s %.2f of %g, %s",
+                self.title,
+                done,
+                self.total,
+                ": ".join(filter(None, (left, values))),
+                extra={"progress": progress | {"left_s": left_s, "watched": known}},
+            )
 
-    def _remaining(self, now: float, done: float) -> str:
+    def _left_s(self, now: float, done: float) -> float | None:
         assert self._began is not None
         began, from_ = self._began
-        if done <= from_:
-            return "? min"
-        return f"{(now - began) / (done - from_) * (self.total - done) / 60:.1f} min"
+        return (now - began) / (done - from_) * (self.total - done) if done > from_ else None

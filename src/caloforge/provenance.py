@@ -1,4 +1,4 @@
-"""Records of what made a result: inputs, settings, seed, code, libraries, device, time."""
+"""Records of what made a result: inputs, outputs, settings, seed, code, libraries, device, time."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -31,13 +32,18 @@ _LIBRARIES = (
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal.
+    """SHA-256 of a file, in hexadecimal; of a folder, that of the list of the digests of its files.
+
+    Each line of the list is `<digest>  <path in the folder>`, as sha256sum(1) writes it, sorted by the paths.
+    Hidden files, such as Snakemake leaves in folders, and caches of Python are not in it.
 
     Raises
     ------
     CaloforgeError
         If there is no such file.
     """
+    if Path(path).is_dir():
+        return _folder_digest(path)
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -51,15 +57,18 @@ def recorded(
     *,
     stage: str,
     inputs: Iterable[Path],
+    outputs: Iterable[Path] | Mapping[Path, Path],
     settings: Mapping[str, Any],
     seed: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Time a stage and, when it ends well, write its record to `path` (JSON).
 
     Yields the record: its `inputs` already hold the digest of each input by its path, and the stage adds what
-    only it knows, such as the device.
+    only it knows, such as the device. Digests of the `outputs`, files or folders, are taken at the end, of a
+    mapping those of its values.
     """
     wall, cpu = time.monotonic(), time.process_time()
+    started = _now()
     record: dict[str, Any] = {
         "stage": stage,
         "inputs": {str(file): file_digest(file) for file in inputs},
@@ -70,6 +79,9 @@ def recorded(
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": _cpu_count()},
     }
     yield record
+    where = outputs if isinstance(outputs, Mapping) else {output: output for output in outputs}
+    record["outputs"] = {str(output): file_digest(present) for output, present in where.items()}
+    record["started"], record["ended"] = started, _now()
     record["time_s"] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     write_json(path, record)
 
@@ -90,8 +102,13 @@ def entry(record: Path, key: str) -> Any:
 
 @cache
 def code_version() -> dict[str, Any]:
-    """Version of caloforge and, in a git checkout, the commit and whether files differ from it."""
-    version: dict[str, Any] = {"caloforge": metadata.version("caloforge"), "commit": None, "modified": None}
+    """Version of caloforge, digest of its files and, in a git checkout, commit and whether they differ."""
+    version: dict[str, Any] = {
+        "caloforge": metadata.version("caloforge"),
+        "sources": _folder_digest(Path(__file__).parent),
+        "commit": None,
+        "modified": None,
+    }
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+modified")
@@ -108,6 +125,20 @@ def library_versions() -> dict[str, str]:
     for library in _LIBRARIES:
         versions[library] = metadata.version(library)
     return versions
+
+
+def _folder_digest(folder: Path) -> str:
+    files = sorted(file.relative_to(folder) for file in Path(folder).rglob("*") if file.is_file())
+    lines = (
+        f"{file_digest(folder / file)}  {file.as_posix()}\n"
+        for file in files
+        if not any(part.startswith((".", "__pycache__")) for part in file.parts)
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _git(*arguments: str) -> str:

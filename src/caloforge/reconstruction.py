@@ -71,6 +71,7 @@ def reconstruct(
                 record,
                 stage="reconstruct",
                 inputs=[checkpoint, preprocessing, *samples.values()],
+                outputs=[output],
                 settings=settings.model_dump(mode="json"),
             )
         )

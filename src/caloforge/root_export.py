@@ -59,7 +59,11 @@ def write_root(showers: Path, settings: DatasetSettings, output: Path, record: P
     """
     with (
         recorded(
-            record, stage="export_root", inputs=[showers], settings=settings.model_dump(mode="json")
+            record,
+            stage="export_root",
+            inputs=[showers],
+            outputs=[output],
+            settings=settings.model_dump(mode="json"),
         ) as facts,
         ShowerFile(showers) as file,
         atomic_path(output) as partial,

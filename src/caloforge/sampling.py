@@ -70,6 +70,7 @@ def sample(
             record,
             stage="sample",
             inputs=[checkpoint, preprocessing, test],
+            outputs=[output],
             settings=settings.model_dump(mode="json")
             | {
                 "grid": grid and grid.model_dump(mode="json"),

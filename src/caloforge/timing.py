@@ -100,6 +100,7 @@ def time_generation(
             record,
             stage="time_generation",
             inputs=[checkpoint, preprocessing, test],
+            outputs=(),
             settings=settings.model_dump(mode="json"),
             seed=seed,
         ) as facts,

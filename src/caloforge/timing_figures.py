@@ -44,7 +44,8 @@ def draw_timing(
         If one of the records is not what its stage writes.
     """
     settings = {"figures": figures.model_dump(mode="json"), "label": label}
-    with recorded(record, stage="draw_timing", inputs=[timing, ingest], settings=settings):
+    inputs = [timing, ingest]
+    with recorded(record, stage="draw_timing", inputs=inputs, outputs=[figure_directory], settings=settings):
         devices, geant4_s = entry(timing, "devices"), entry(ingest, "geant4_cpu_s_per_event")
         with atomic_path(figure_directory) as directory, figure_style(figures):
             save_album(_draw(devices, geant4_s and 1000 * geant4_s), directory, label)

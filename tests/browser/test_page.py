@@ -68,6 +68,8 @@ def address(tmp_path_factory) -> str:
         output=results / "report/index.html",
         summary=results / "report/summary.csv",
         cost=results / "report/cost.csv",
+        inputs=[],
+        record=results / "report/report.json",
     )
     return (results / "report/index.html").as_uri()
 

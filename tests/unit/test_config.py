@@ -154,7 +154,7 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
             put("models", "grid", value={"family": "gan3d_conv3d", "energies_GeV": [9, 9]}),
             "models.grid: energies_GeV: found [9.0, 9.0], expected the lower energy first",
         ),
-        (put("runs", value=[]), "runs: found [], expected at least 1 item"),
+        (put("runs", value=[]), "runs: found [], expected at least one run, or data sets in report.datasets"),
         (put("runs", 0, "model", value="gann"), "runs.0.model: found 'gann', did you mean 'gan'?"),
         (put("runs", 0, "dataset", value="hcal"), "runs.0.dataset: found 'hcal', did you mean 'ecal'?"),
         (put("runs", 0, "dataset", value="tracks"), "runs.0.dataset: found 'tracks', expected one of ecal"),

@@ -73,6 +73,8 @@ def rendered(tmp_path, make_run, make_dataset):
             output=output,
             summary=summary,
             cost=cost,
+            inputs=[],
+            record=tmp_path / "report/report.json",
         )
         return Page(output.read_text()), summary.read_bytes().decode()
 

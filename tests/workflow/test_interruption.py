@@ -10,6 +10,8 @@ import time
 import pytest
 from analysis import Analysis
 
+from caloforge.status import read_status
+
 
 def errors(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("error: ")]
@@ -29,9 +31,13 @@ def test_a_killed_training_resumes_to_the_same_bytes(finished: Analysis, analysi
     training.wait()
     assert state.exists()
     assert not (analysis.run / "checkpoint.pt").exists()
+    status = read_status(analysis.path)
+    assert status.alive is False
+    assert {job.planned.rule for job in status.jobs if job.state == "stopped"} == {"train"}
 
     analysis.make("--unlock")
     analysis.make()
+    assert read_status(analysis.path).counts == {"done": len(status.jobs)}
     assert "resuming after" in (analysis.path / "logs/train/ecal/tiny/seed1.log").read_text()
     for name in (
         "regressor.pt",

@@ -56,6 +56,6 @@ rule compare:
         mem_mb=1500,
         runtime=30,
     wildcard_constraints:
-        dataset="|".join(ENTRANTS),
+        dataset="|".join(ENTRANTS) or "(?!)",
     script:
         "../scripts/compare.py"

@@ -1,5 +1,5 @@
 # in:  records, metrics and figures of every run and baseline, records and figures of data sets, comparisons of models
-# out: one page and two tables
+# out: one page, two tables, and what made them
 
 RUNS = [
     {
@@ -52,6 +52,7 @@ rule report:
         output=report("results/report/index.html", caption="../report/page.rst", category="Report"),
         summary="results/report/summary.csv",
         cost="results/report/cost.csv",
+        record="results/report/report.json",
     params:
         runs=RUNS,
         baselines=BASELINES,

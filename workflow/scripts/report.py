@@ -14,5 +14,6 @@ with stage(snakemake.log[0]):
         datasets=paths(snakemake.params.datasets),
         comparisons=paths(snakemake.params.comparisons),
         title=snakemake.params.title,
+        inputs=[Path(file) for file in snakemake.input],
         **paths(snakemake.output),
     )

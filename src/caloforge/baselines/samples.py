@@ -85,7 +85,9 @@ def write_samples(
     """
     settings = {"readout_threshold_MeV": readout_threshold_MeV}
     with (
-        recorded(record, stage="baseline", inputs=[train, test], settings=settings, seed=seed) as facts,
+        recorded(
+            record, stage="baseline", inputs=[train, test], outputs=[output], settings=settings, seed=seed
+        ) as facts,
         ShowerFile(train) as training,
         ShowerFile(test) as reference,
     ):

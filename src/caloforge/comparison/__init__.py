@@ -58,7 +58,11 @@ def compare_models(
     """
     inputs = [ingest, *(path for each in entrants for path in each.files)]
     with recorded(
-        record, stage="compare", inputs=inputs, settings={"figures": figures.model_dump(mode="json")}
+        record,
+        stage="compare",
+        inputs=inputs,
+        outputs=[comparison, figure_directory],
+        settings={"figures": figures.model_dump(mode="json")},
     ):
         geant4_s = entry(ingest, "geant4_cpu_s_per_event")
         contenders = read_contenders(entrants)

@@ -112,9 +112,10 @@ class Config(Settings):
     """What config.yaml and the overlays laid over it say."""
 
     datasets: dict[DatasetName, AnyDataset] = Field(min_length=1, description="data sets by name")
-    models: dict[ModelName, ModelSettings] = Field(min_length=1, description="models by name")
+    models: dict[ModelName, ModelSettings] = Field(description="models by name")
     runs: tuple[Run, ...] = Field(
-        min_length=1, description="what is trained; an overlay replaces the whole list"
+        description="what is trained; an overlay replaces the whole list. It may be empty where "
+        "`report.datasets` is not"
     )
     downloads: dict[Name, Download] = Field(
         default={},
@@ -202,6 +203,8 @@ class Config(Settings):
             if isinstance(dataset, CombinedDataset):
                 for key, text in _combination_misfits(dataset, self.datasets):
                     yield ("datasets", name, *key), text
+        if not self.runs and not self.report.datasets:
+            yield ("runs",), "found [], expected at least one run, or data sets in report.datasets"
         pairs: dict[tuple[str, str], int] = {}
         for number, run in enumerate(self.runs):
             path = ("runs", number)

@@ -129,7 +129,14 @@ def evaluate(
         "evaluation": settings.model_dump(mode="json"),
         "figures": figures.model_dump(mode="json"),
     }
-    with recorded(record, stage="evaluate", inputs=inputs, settings=options, seed=settings.seed):
+    with recorded(
+        record,
+        stage="evaluate",
+        inputs=inputs,
+        outputs=[metrics, figure_directory],
+        settings=options,
+        seed=settings.seed,
+    ):
         sample, full, other = (read_observables(path) for path in (generated, reference, independent))
         check_comparable(full, sample)
         check_comparable(full, other)

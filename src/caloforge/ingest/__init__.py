@@ -65,7 +65,11 @@ def ingest(
     with ExitStack() as outputs:
         partial = [outputs.enter_context(atomic_path(path)) for path in (train, val, test)]
         with recorded(
-            record, stage="ingest", inputs=inputs, settings=settings.model_dump(mode="json")
+            record,
+            stage="ingest",
+            inputs=inputs,
+            outputs=dict(zip((train, val, test), partial, strict=True)),
+            settings=settings.model_dump(mode="json"),
         ) as facts:
             facts["inputs"] |= {file: None for file in sources if isinstance(file, str)}
             facts["paired_files"] = [str(file) for file in sources[len(files) :]]

@@ -126,6 +126,7 @@ def observe(
             record,
             stage="observe",
             inputs=[showers],
+            outputs=[output],
             settings={"readout_threshold_MeV": readout_threshold_MeV}
             | ({"images": images, "jets": jets.model_dump(mode="json")} if jets else {}),
         ),

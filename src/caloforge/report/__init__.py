@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from caloforge.atomic import write_text
-from caloforge.provenance import code_version
+from caloforge.provenance import code_version, recorded
 from caloforge.report import numbers
 from caloforge.report.cost import Cost, as_csv, cost_of_geant4, cost_of_run, time_tables
 from caloforge.report.embedding import Figures
@@ -44,9 +44,11 @@ def render(
     datasets: Mapping[str, Path],
     comparisons: Mapping[str, Path],
     title: str,
+    inputs: Sequence[Path],
     output: Path,
     summary: Path,
     cost: Path,
+    record: Path,
 ) -> None:
     """Write the report.
 
@@ -61,6 +63,8 @@ def render(
         on it.
     title
         Of the page.
+    inputs
+        All files and folders of the runs, baselines, data sets and comparisons that the page is made of.
     output
         The page (HTML) with everything it needs inside, figures too; links to other files are relative.
     summary
@@ -70,36 +74,45 @@ def render(
     cost
         Table (CSV, RFC 4180) with one row per run and, where its CPU time is known, one for Geant4, by data
         set; see `Cost`.
+    record
+        What made these (JSON).
 
     Raises
     ------
     CaloforgeError
         If a file of a run, a baseline, a data set or a comparison is missing or is not what its stage writes.
     """
-    figures = Figures()
-    compared = {name: read_comparison(directory, figures) for name, directory in comparisons.items()}
-    data = {name: read_dataset(directory, figures) for name, directory in datasets.items()}
-    trained = [read_run(run, figures) for run in runs]
-    results = [*trained, *(read_baseline(baseline, figures) for baseline in baselines)]
-    costs = _costs(trained, data)
-    page = _page(
-        "page.html.jinja",
-        output.parent,
-        figures,
-        title=title,
-        labels=list(dict.fromkeys(run.label for run in runs if run.label)),
-        datasets=data,
-        comparisons=compared,
-        matrices=matrices(results),
-        colour_steps=STEPS,
-        costs=costs,
-        time_tables=time_tables(trained),
-        across=list(_across(trained)),
-        results=results,
-    )
-    write_text(summary, summary_table(results))
-    write_text(cost, as_csv(row for rows in costs.values() for row in rows))
-    write_text(output, page)
+    settings = {
+        "title": title,
+        "runs": [run.as_dict() for run in runs],
+        "datasets": list(datasets),
+        "baselines": list(dict.fromkeys(baseline.baseline for baseline in baselines)),
+    }
+    with recorded(record, stage="report", inputs=inputs, outputs=[output, summary, cost], settings=settings):
+        figures = Figures()
+        compared = {name: read_comparison(directory, figures) for name, directory in comparisons.items()}
+        data = {name: read_dataset(directory, figures) for name, directory in datasets.items()}
+        trained = [read_run(run, figures) for run in runs]
+        results = [*trained, *(read_baseline(baseline, figures) for baseline in baselines)]
+        costs = _costs(trained, data)
+        page = _page(
+            "page.html.jinja",
+            output.parent,
+            figures,
+            title=title,
+            labels=list(dict.fromkeys(run.label for run in runs if run.label)),
+            datasets=data,
+            comparisons=compared,
+            matrices=matrices(results),
+            colour_steps=STEPS,
+            costs=costs,
+            time_tables=time_tables(trained),
+            across=list(_across(trained)),
+            results=results,
+        )
+        write_text(summary, summary_table(results))
+        write_text(cost, as_csv(row for rows in costs.values() for row in rows))
+        write_text(output, page)
 
 
 def render_comparison(directory: Path, *, reference: Path, sample: Path) -> None:

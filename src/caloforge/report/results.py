@@ -42,6 +42,10 @@ class RunResult:
     applied_to: str | None = None
     timed: bool = False
 
+    def as_dict(self) -> dict[str, Any]:
+        """What was run, as plain data."""
+        return {key: value for key, value in vars(self).items() if key != "run_directory"}
+
     @property
     def tested_on(self) -> str:
         """Data set that generated showers are compared with."""

@@ -133,7 +133,11 @@ def fit(
                             state.best = (score, epoch + 1, _weights(network.product))
                     row |= {name: value if math.isfinite(value) else None for name, value in found.items()}
                     logger.info(
-                        "epoch %d: validation %.4g, best %.4g in epoch %d", epoch + 1, score, *state.best[:2]
+                        "epoch %d: validation %.4g, best %.4g in epoch %d",
+                        epoch + 1,
+                        score,
+                        *state.best[:2],
+                        extra={"best": _best(state)},
                     )
                 state.history.append(row)
                 state.sums, state.step_in_epoch, state.epoch = {}, 0, epoch + 1
@@ -274,8 +278,13 @@ class _StateKeeper:
         device = self.rng.device
         content["sums"] = {name: (total.to(device), n) for name, (total, n) in content["sums"].items()}
         state = State(**content)
-        logger.info("resuming after epoch %d, step %d", state.epoch, state.step)
+        logger.info("resuming after epoch %d, step %d", state.epoch, state.step, extra={"best": _best(state)})
         return state
+
+
+def _best(state: State) -> dict[str, float] | None:
+    """The best validation so far, for those who watch the log."""
+    return state.best and {"validation": state.best[0], "epoch": state.best[1]}
 
 
 def _accumulate(sums: dict[str, tuple[Tensor, int]], losses: dict[str, Tensor]) -> None:

@@ -79,5 +79,5 @@ def train_model(
         checkpoint=checkpoint,
         history=history,
         record=record,
-        constants=validation.constants,
+        constants=validation.constants | {"jets": jets and jets.model_dump(mode="json")},
     )

@@ -70,7 +70,14 @@ def run_training(
     CaloforgeError
         If an input cannot be used, or `train` and `val` are not of the same ingest.
     """
-    with recorded(record, stage=stage, inputs=inputs.values(), settings=settings, seed=seed) as facts:
+    with recorded(
+        record,
+        stage=stage,
+        inputs=inputs.values(),
+        outputs=[checkpoint, history],
+        settings=settings,
+        seed=seed,
+    ) as facts:
         transforms = Preprocessing.load(inputs["preprocessing"])
         with ShowerFile(inputs["train"]) as showers, ShowerFile(inputs["val"]) as validation_showers:
             geometry = showers.geometry
