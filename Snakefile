@@ -32,10 +32,6 @@ wildcard_constraints:
     baseline="|".join(CONFIG.baselines) or "(?!)",
 
 
-localrules:
-    all,
-
-
 rule all:
     input:
         "results/report/index.html",

@@ -1,14 +1,18 @@
-"""What surrounds a stage in its own process: the log, and how it fails."""
+"""What surrounds a stage in its own process: the log, how it fails, and that no other process does the same."""
 
+import fcntl
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from caloforge.errors import CaloforgeError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -17,6 +21,9 @@ def stage(log: str | Path) -> Iterator[None]:
 
     A `CaloforgeError` becomes one line, `error: ...`, and exit status 1. Any other exception is a bug: its
     traceback goes to the log and on to standard error.
+
+    A job that outlives a killed Snakemake still writes the files that the same job of the next Snakemake makes
+    anew: this one waits for its end. When it is started again meanwhile, with a new log, it ends itself.
     """
     file = logging.FileHandler(log, mode="w", encoding="utf-8")
     terminal = logging.StreamHandler(sys.stderr)
@@ -29,7 +36,8 @@ def stage(log: str | Path) -> Iterator[None]:
     )
     logging.captureWarnings(True)
     try:
-        yield
+        with _alone(Path(log), file.stream):
+            yield
     except CaloforgeError as error:
         for stream in (file.stream, terminal.stream):
             print(f"error: {error}", file=stream, flush=True)
@@ -45,3 +53,47 @@ def paths(*named: Any) -> dict[str, Path]:
     A name without a file, which only some jobs have, is left out.
     """
     return {name: Path(path) for files in named for name, path in files.items() if path}
+
+
+@contextmanager
+def _alone(log: Path, stream: IO[str]) -> Iterator[None]:
+    """Wait until no other process is in a block with the same log, and keep others out while this one lasts.
+
+    The kernel frees the lock, a file beside the log, however a process ends.
+    """
+    path = Path(f"{log}.lock")
+    lock = _hold(path, log, stream)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.close()
+
+
+def _hold(path: Path, log: Path, stream: IO[str]) -> IO[str]:
+    """The lock file, open and locked; only open where the storage has no locks."""
+    while True:
+        lock = path.open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("another process still does this job: waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(log, stream):
+                raise CaloforgeError(
+                    f"{log}: replaced while this job waited, which was started again: it ends"
+                ) from None
+        except OSError as error:
+            logger.info("%s: cannot be locked: %s", path, error)
+            return lock
+        if _is_at(path, lock):
+            return lock
+        lock.close()  # the process that held it has removed it
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Whether an open file still is the one at `path`."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

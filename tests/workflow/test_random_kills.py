@@ -1,0 +1,150 @@
+"""Kills at random moments leave results as if nothing had happened. CALOFORGE_TEST_KILLS says how many there are."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from analysis import Analysis
+
+KILLS = int(os.environ.get("CALOFORGE_TEST_KILLS", "4"))
+SEED = int(os.environ.get("CALOFORGE_TEST_KILLS_SEED", "1"))
+LONGEST_S = 20
+"""Between a start and the kill that follows."""
+TIMES = re.compile(r"comparison/(comparison\.json|figures/speed\.)|report/cost\.csv")
+"""Results that say how long something took, besides records and the page."""
+
+
+class Disturbed:
+    """An analysis whose Snakemake and jobs are killed, and whatever of them goes on living."""
+
+    def __init__(self, analysis: Analysis, temporary: Path) -> None:
+        self.analysis, self.temporary, self.sessions = analysis, temporary, []
+
+    def start(self) -> psutil.Popen:
+        """Snakemake in a session of its own, with its jobs."""
+        if any((self.analysis.path / ".snakemake/locks").glob("*")):
+            self.analysis.make("--unlock")
+        command = self.analysis.command()
+        command["env"] |= {"TMPDIR": str(self.temporary)}
+        output = (self.analysis.path / "output.txt").open("a")
+        process = psutil.Popen(**command, stdout=output, stderr=output, start_new_session=True)
+        self.sessions.append(process.pid)
+        return process
+
+    def alive(self) -> list[psutil.Process]:
+        """Processes of all sessions, those without a parent too."""
+        return [process for process in psutil.process_iter() if _session(process) in self.sessions]
+
+    def output(self) -> str:
+        return (self.analysis.path / "output.txt").read_text()
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return None
+
+
+def kill_everything(snakemake: psutil.Popen) -> None:
+    os.killpg(snakemake.pid, signal.SIGKILL)
+    snakemake.wait()
+
+
+def kill_snakemake(snakemake: psutil.Popen) -> None:
+    """Its jobs go on."""
+    snakemake.kill()
+    snakemake.wait()
+
+
+def kill_a_job(snakemake: psutil.Popen) -> None:
+    """Snakemake ends by itself, if a job was there to be killed."""
+    for process in snakemake.children(recursive=True)[-1:]:
+        process.kill()
+    snakemake.wait(timeout=300)
+
+
+def test_kills_at_random_moments_leave_no_trace(finished: Analysis, tmp_path: Path):
+    moments = random.Random(SEED)
+    left = KILLS
+    while left:
+        analysis = Analysis(tmp_path / f"analysis{left}")
+        temporary = tmp_path / f"temporary{left}"
+        for folder in (analysis.path, temporary):
+            folder.mkdir()
+        analysis.configure(finished.config)
+        left = run_with_kills(Disturbed(analysis, temporary), moments, left)
+        assert_same_results(analysis, finished)
+        assert list(temporary.iterdir()) == []
+
+
+def run_with_kills(disturbed: Disturbed, moments: random.Random, kills: int) -> int:
+    """Run the workflow to its end with as many kills as there are meanwhile; the number of those that are left."""
+    try:
+        while True:
+            snakemake = disturbed.start()
+            try:
+                snakemake.wait(moments.uniform(0, LONGEST_S) if kills else 600)
+            except psutil.TimeoutExpired:
+                assert kills, "the workflow did not end"
+                moments.choice((kill_everything, kill_snakemake, kill_a_job))(snakemake)
+                kills -= 1
+            else:
+                assert snakemake.returncode == 0, disturbed.output()
+                break
+        deadline = time.monotonic() + 300
+        while disturbed.alive() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert disturbed.alive() == []
+    finally:
+        for process in disturbed.alive():
+            process.kill()
+    return kills
+
+
+def assert_same_results(analysis: Analysis, expected: Analysis) -> None:
+    found = files(analysis)
+    assert found == files(expected)
+    for name in found:
+        one, other = analysis.path / name, expected.path / name
+        if name.startswith("logs/") or name.endswith("state.pt") or TIMES.search(name):
+            continue
+        if name.endswith("index.html"):
+            assert without_numbers(one) == without_numbers(other)
+        elif name.endswith(".json") and "time_s" in json.loads(one.read_text()):
+            assert made_by(one) == made_by(other), name
+        else:
+            assert one.read_bytes() == other.read_bytes(), name
+    for folder in ("locks", "incomplete"):
+        assert [*(analysis.path / ".snakemake" / folder).glob("*")] == []
+    assert analysis.planned() == {}
+
+
+def files(analysis: Analysis) -> list[str]:
+    """All but those that Snakemake keeps for itself."""
+    folders = (analysis.path / name for name in ("results", "logs"))
+    return sorted(
+        str(path.relative_to(analysis.path))
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+
+
+def made_by(record: Path) -> dict:
+    """What a record says but for time, memory and digests of files that have these."""
+    content = json.loads(record.read_text())
+    return {key: content[key] for key in ("stage", "settings", "seed", "code", "libraries")}
+
+
+def without_numbers(page: Path) -> str:
+    """Text of the page; figures and numbers left out, for some of them are times."""
+    text = re.sub(r"<script.*?</script>|[\w+/=]{100,}", "", page.read_text(), flags=re.DOTALL)
+    return re.sub(r"[\d.]+", "#", text)
