@@ -2,9 +2,9 @@
 
 python benchmarks/overhead.py [--runs 5]
 
-The plan is that of the demonstration with four seeds for each of its six models, by `snakemake --dry-run`. A job is
-its process, what Snakemake puts before a script and the imports of that script. CPU time, user and system, says
-more than wall time on a machine that does other things, too.
+The plan is that of the demonstration with four seeds for each of its six models, by `snakemake --dry-run`. A
+job is its process, what Snakemake puts before a script and the imports of that script. CPU time, user and
+system, says more than wall time on a machine that does other things, too.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What surrounds a stage in its own process: the log, how it fails, and that no other process does the same."""
+"""What surrounds a stage in its own process: the log, how it fails, and that no other one does the same."""
 
 import fcntl
 import logging
@@ -22,8 +22,8 @@ def stage(log: str | Path) -> Iterator[None]:
     A `CaloforgeError` becomes one line, `error: ...`, and exit status 1. Any other exception is a bug: its
     traceback goes to the log and on to standard error.
 
-    A job that outlives a killed Snakemake still writes the files that the same job of the next Snakemake makes
-    anew: this one waits for its end. When it is started again meanwhile, with a new log, it ends itself.
+    A job that outlives a killed Snakemake still writes what the same job of the next one makes anew: this one
+    waits for its end. When it is itself started again meanwhile, with a new log, it ends.
     """
     file = logging.FileHandler(log, mode="w", encoding="utf-8")
     terminal = logging.StreamHandler(sys.stderr)

@@ -72,7 +72,7 @@ def test_conda_and_container_have_a_supported_python():
 
 
 def test_snakemake_brings_caloforge_into_an_environment_without_it(tmp_path: Path):
-    """A script begins with this addition to its search path; conda itself is not needed to see what it does."""
+    """Every script begins with this addition to the search path."""
     venv.create(tmp_path / "environment")
     code = "import caloforge.stage; from importlib import metadata; print(metadata.version('caloforge'))"
     run = [tmp_path / "environment/bin/python", "-c"]

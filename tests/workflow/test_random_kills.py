@@ -1,22 +1,18 @@
-"""Kills at random moments leave results as if nothing had happened. CALOFORGE_TEST_KILLS says how many there are."""
+"""Kills at random moments leave results as if nothing had happened; CALOFORGE_TEST_KILLS is their number."""
 
 import json
 import os
 import random
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import psutil
-import pytest
 from analysis import Analysis
 
 KILLS = int(os.environ.get("CALOFORGE_TEST_KILLS", "4"))
 SEED = int(os.environ.get("CALOFORGE_TEST_KILLS_SEED", "1"))
-LONGEST_S = 20
-"""Between a start and the kill that follows."""
 TIMES = re.compile(r"comparison/(comparison\.json|figures/speed\.)|report/cost\.csv")
 """Results that say how long something took, besides records and the page."""
 
@@ -73,6 +69,7 @@ def kill_a_job(snakemake: psutil.Popen) -> None:
 
 def test_kills_at_random_moments_leave_no_trace(finished: Analysis, tmp_path: Path):
     moments = random.Random(SEED)
+    longest_s = 2 * max(job_times_s(finished))
     left = KILLS
     while left:
         analysis = Analysis(tmp_path / f"analysis{left}")
@@ -80,18 +77,27 @@ def test_kills_at_random_moments_leave_no_trace(finished: Analysis, tmp_path: Pa
         for folder in (analysis.path, temporary):
             folder.mkdir()
         analysis.configure(finished.config)
-        left = run_with_kills(Disturbed(analysis, temporary), moments, left)
+        left = run_with_kills(Disturbed(analysis, temporary), moments, longest_s, left)
         assert_same_results(analysis, finished)
         assert list(temporary.iterdir()) == []
 
 
-def run_with_kills(disturbed: Disturbed, moments: random.Random, kills: int) -> int:
-    """Run the workflow to its end with as many kills as there are meanwhile; the number of those that are left."""
+def job_times_s(analysis: Analysis) -> list[float]:
+    """Wall time of every job, as Snakemake measured it."""
+    tables = (analysis.path / "logs").rglob("*.tsv")
+    return [float(table.read_text().splitlines()[1].split()[0]) for table in tables]
+
+
+def run_with_kills(disturbed: Disturbed, moments: random.Random, longest_s: float, kills: int) -> int:
+    """Run the workflow to its end, killing up to `kills` times, each within `longest_s` of a start.
+
+    Returns how many kills are left, where the end came before the last of them.
+    """
     try:
         while True:
             snakemake = disturbed.start()
             try:
-                snakemake.wait(moments.uniform(0, LONGEST_S) if kills else 600)
+                snakemake.wait(moments.uniform(0, longest_s) if kills else 600)
             except psutil.TimeoutExpired:
                 assert kills, "the workflow did not end"
                 moments.choice((kill_everything, kill_snakemake, kill_a_job))(snakemake)
