@@ -49,6 +49,28 @@ def _session(process: psutil.Process) -> int | None:
         return None
 
 
+def jobs(snakemake: psutil.Popen) -> list[psutil.Process]:
+    """Processes of its scripts."""
+    try:
+        children = snakemake.children(recursive=True)
+        return [child for child in children if ".snakemake/scripts/" in " ".join(child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def wait_for(snakemake: psutil.Popen, n: int, then_s: float) -> bool:
+    """Wait until `n` jobs have begun and for some time more; whether Snakemake still runs."""
+    seen: set[int] = set()
+    while snakemake.poll() is None and len(seen) < n:
+        seen |= {job.pid for job in jobs(snakemake)}
+        time.sleep(0.1)
+    try:
+        snakemake.wait(then_s)
+    except psutil.TimeoutExpired:
+        return True
+    return False
+
+
 def kill_everything(snakemake: psutil.Popen) -> None:
     os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
@@ -62,14 +84,14 @@ def kill_snakemake(snakemake: psutil.Popen) -> None:
 
 def kill_a_job(snakemake: psutil.Popen) -> None:
     """Snakemake ends by itself, if a job was there to be killed."""
-    for process in snakemake.children(recursive=True)[-1:]:
-        process.kill()
-    snakemake.wait(timeout=300)
+    for job in jobs(snakemake)[-1:]:
+        job.kill()
+    snakemake.wait(timeout=600)
 
 
 def test_kills_at_random_moments_leave_no_trace(finished: Analysis, tmp_path: Path):
     moments = random.Random(SEED)
-    longest_s = 2 * max(job_times_s(finished))
+    longest_s = max(job_times_s(finished))
     left = KILLS
     while left:
         analysis = Analysis(tmp_path / f"analysis{left}")
@@ -89,25 +111,22 @@ def job_times_s(analysis: Analysis) -> list[float]:
 
 
 def run_with_kills(disturbed: Disturbed, moments: random.Random, longest_s: float, kills: int) -> int:
-    """Run the workflow to its end, killing up to `kills` times, each within `longest_s` of a start.
+    """Run the workflow to its end with up to `kills` kills, each within `longest_s` of its start or that of a job.
 
     Returns how many kills are left, where the end came before the last of them.
     """
     try:
         while True:
             snakemake = disturbed.start()
-            try:
-                snakemake.wait(moments.uniform(0, longest_s) if kills else 600)
-            except psutil.TimeoutExpired:
-                assert kills, "the workflow did not end"
+            if kills and wait_for(snakemake, moments.randint(0, 3), moments.uniform(0, longest_s)):
                 moments.choice((kill_everything, kill_snakemake, kill_a_job))(snakemake)
                 kills -= 1
             else:
-                assert snakemake.returncode == 0, disturbed.output()
+                assert snakemake.wait(600) == 0, disturbed.output()
                 break
         deadline = time.monotonic() + 300
         while disturbed.alive() and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.2)
         assert disturbed.alive() == []
     finally:
         for process in disturbed.alive():
