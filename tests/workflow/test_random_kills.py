@@ -111,9 +111,9 @@ def job_times_s(analysis: Analysis) -> list[float]:
 
 
 def run_with_kills(disturbed: Disturbed, moments: random.Random, longest_s: float, kills: int) -> int:
-    """Run the workflow to its end with up to `kills` kills, each within `longest_s` of its start or that of a job.
+    """Run the workflow to its end with up to `kills` kills; the number of those that the end came before.
 
-    Returns how many kills are left, where the end came before the last of them.
+    Each comes within `longest_s` of the start of Snakemake or of one of its jobs.
     """
     try:
         while True:
