@@ -13,6 +13,8 @@ from analysis import Analysis
 
 KILLS = int(os.environ.get("CALOFORGE_TEST_KILLS", "4"))
 SEED = int(os.environ.get("CALOFORGE_TEST_KILLS_SEED", "1"))
+OF_LIBRARIES = ("snakemake", "torchinductor_")
+"""Temporary folders that Snakemake, when it is killed, and PyTorch, always, leave behind."""
 TIMES = re.compile(r"comparison/(comparison\.json|figures/speed\.)|report/cost\.csv")
 """Results that say how long something took, besides records and the page."""
 
@@ -96,8 +98,7 @@ def test_kills_at_random_moments_leave_no_trace(finished: Analysis, tmp_path: Pa
         analysis.configure(finished.config)
         left = run_with_kills(Disturbed(analysis, temporary), moments, longest_s, left)
         assert_same_results(analysis, finished)
-        of_snakemake = set(temporary.glob("snakemake*"))  # its cache of sources, which a kill leaves there
-        assert set(temporary.iterdir()) == of_snakemake
+        assert [path for path in temporary.iterdir() if not path.name.startswith(OF_LIBRARIES)] == []
 
 
 def job_times_s(analysis: Analysis) -> list[float]:
@@ -166,6 +167,6 @@ def made_by(record: Path) -> dict:
 
 
 def without_numbers(page: Path) -> str:
-    """Text of the page; figures and numbers left out, for some of them are times."""
+    """Text of the page without its figures and numbers, for some of them are times: `62`, `1 min 2`."""
     text = re.sub(r"<script.*?</script>|[\w+/=]{100,}", "", page.read_text(), flags=re.DOTALL)
-    return re.sub(r"[\d.]+", "#", text)
+    return re.sub(r"[\d.]+( (h|min) \d+)*", "#", text)
