@@ -33,10 +33,6 @@ wildcard_constraints:
     baseline="|".join(CONFIG.baselines) or "(?!)",
 
 
-localrules:
-    all,
-
-
 onstart:
     write_plan(
         {

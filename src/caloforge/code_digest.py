@@ -55,16 +55,25 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     return content.hexdigest(), tuple(sorted(set(_imported(tree, package)) - {name}))
 
 
+@cache
 def _path(name: str) -> Path | None:
     stem = _SOURCE.joinpath(*name.split("."))
     return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
+    for node in (tree, *_statements(tree)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_text(statement)]
     return tree
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything within `node` that stands in a block, at any depth; expressions, which are many, do not."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, block, ()):
+            yield inner
+            yield from _statements(inner)
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -76,7 +85,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -7,19 +7,26 @@ from pathlib import Path
 _ATTEMPTS, _WAIT_S = 20, 0.05
 
 
-def hold(descriptor: int) -> bool:
-    """Lock an open, writable file for as long as it stays open; whether that worked.
+def lock_path(log: Path) -> Path:
+    """The file that the job with this log holds a lock on, and removes at its end."""
+    return Path(f"{log}.lock")
 
-    It does not where another process holds it or the file system knows no locks. One that merely looks, with
-    `is_held`, is waited for.
+
+def hold(descriptor: int) -> bool:
+    """Lock an open, writable file for as long as it stays open; False if another process holds it.
+
+    One that merely looks, with `is_held`, is waited for.
+
+    Raises
+    ------
+    OSError
+        If the file system knows no locks.
     """
     for attempt in range(_ATTEMPTS):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_WAIT_S if attempt + 1 < _ATTEMPTS else 0)
-        except OSError:
-            return False
         else:
             return True
     return False

@@ -27,7 +27,8 @@ from caloforge.metrics.two_sample import (
     paired_folds,
     reliability,
 )
-from caloforge.metrics.two_sample_classifiers import Convolutional, Dense, fit_network, fit_trees
+from caloforge.metrics.two_sample_networks import Convolutional, Dense, fit_network
+from caloforge.metrics.two_sample_trees import fit_trees
 from caloforge.showers import Showers, ShowerWriter
 
 GRID = Geometry(name="grid", layers=(CartesianLayer(shape=(6, 5), cell_size_mm=(20, 20)),))

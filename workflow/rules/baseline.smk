@@ -2,7 +2,7 @@
 # out: showers that baselines make for the test set, and what observe and evaluate make of them
 
 BASELINES = [
-    {"dataset": dataset, "baseline": baseline, "directory": f"results/{dataset}/baselines/{baseline}"}
+    {"dataset": dataset, "baseline": baseline, "directory": f"{dataset}/baselines/{baseline}"}
     for dataset in CONFIG.tested_datasets
     if CONFIG.datasets[dataset].has_primaries
     for baseline in CONFIG.baselines

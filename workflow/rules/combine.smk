@@ -15,7 +15,6 @@ rule combine:
         record="results/{dataset}/data/ingest.json",
     params:
         settings=lambda w: plain(CONFIG.datasets[w.dataset]),
-        parts=lambda w: {part: f"results/{part}/data" for part in CONFIG.datasets[w.dataset].combine},
         code=code_digest("caloforge.combination"),
     log:
         "logs/combine/{dataset}.log",

@@ -6,9 +6,9 @@ ENTRANTS = {
         {
             "model": run.model,
             "directory": (
-                f"results/{dataset}/{run.model}/seed{seed}"
+                f"{dataset}/{run.model}/seed{seed}"
                 if dataset == run.dataset
-                else f"results/{run.dataset}/{run.model}/seed{seed}/on_{dataset}"
+                else f"{run.dataset}/{run.model}/seed{seed}/on_{dataset}"
             ),
             "seed": seed,
             "trained_on": None if dataset == run.dataset else run.dataset,
@@ -28,8 +28,8 @@ ENTRANTS = {
 
 rule compare:
     input:
-        metrics=lambda w: [f"{entrant['directory']}/metrics.json" for entrant in ENTRANTS[w.dataset]],
-        sample=lambda w: [f"{entrant['directory']}/sample.json" for entrant in ENTRANTS[w.dataset]],
+        metrics=lambda w: [f"results/{entrant['directory']}/metrics.json" for entrant in ENTRANTS[w.dataset]],
+        sample=lambda w: [f"results/{entrant['directory']}/sample.json" for entrant in ENTRANTS[w.dataset]],
         ingest="results/{dataset}/data/ingest.json",
     output:
         comparison="results/{dataset}/comparison/comparison.json",

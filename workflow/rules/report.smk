@@ -7,7 +7,7 @@ RUNS = [
         "model": run.model,
         "seed": seed,
         "label": run.label,
-        "run_directory": f"results/{run.dataset}/{run.model}/seed{seed}",
+        "run_directory": f"{run.dataset}/{run.model}/seed{seed}",
         "applied_to": applied,
         "timed": bool(CONFIG.timing) and seed == run.seeds[0] and applied is None,
     }
@@ -21,33 +21,33 @@ RESULTS = [
     for run in RUNS
 ]
 TIMED = [run["run_directory"] for run in RUNS if run["timed"]]
-COMPARISONS = {name: f"results/{name}/comparison" for name in CONFIG.tested_datasets}
-DATA_FOLDERS = {name: f"results/{name}/data" for name in CONFIG.reported_datasets}
+COMPARISONS = {name: f"{name}/comparison" for name in CONFIG.tested_datasets}
+DATA_FOLDERS = {name: f"{name}/data" for name in CONFIG.reported_datasets}
 
 
 rule report:
     input:
-        ingest=expand("{folder}/ingest.json", folder=DATA_FOLDERS.values()),
-        data_figures=expand("{folder}/figures", folder=DATA_FOLDERS.values()),
+        ingest=expand("results/{folder}/ingest.json", folder=DATA_FOLDERS.values()),
+        data_figures=expand("results/{folder}/figures", folder=DATA_FOLDERS.values()),
         regressor=[
-            f"{run['run_directory']}/regressor.json"
+            f"results/{run['run_directory']}/regressor.json"
             for run in RUNS
             if CONFIG.has_regressor(run["model"]) and not run["applied_to"]
         ],
-        train=expand("{folder}/train.json", folder=TRAINED),
-        sample=expand("{folder}/sample.json", folder=RESULTS),
-        timing=expand("{folder}/timing.json", folder=TIMED),
-        timing_figures=expand("{folder}/timing_figures", folder=TIMED),
-        evaluate=expand("{folder}/evaluate.json", folder=RESULTS),
-        metrics=expand("{folder}/metrics.json", folder=RESULTS),
-        figures=expand("{folder}/figures", folder=RESULTS),
+        train=expand("results/{folder}/train.json", folder=TRAINED),
+        sample=expand("results/{folder}/sample.json", folder=RESULTS),
+        timing=expand("results/{folder}/timing.json", folder=TIMED),
+        timing_figures=expand("results/{folder}/timing_figures", folder=TIMED),
+        evaluate=expand("results/{folder}/evaluate.json", folder=RESULTS),
+        metrics=expand("results/{folder}/metrics.json", folder=RESULTS),
+        figures=expand("results/{folder}/figures", folder=RESULTS),
         baselines=[
-            f"{baseline['directory']}/{name}"
+            f"results/{baseline['directory']}/{name}"
             for baseline in BASELINES
             for name in ("sample.json", "metrics.json", "evaluate.json", "figures")
         ],
-        comparison=expand("{folder}/comparison.json", folder=COMPARISONS.values()),
-        comparison_figures=expand("{folder}/figures", folder=COMPARISONS.values()),
+        comparison=expand("results/{folder}/comparison.json", folder=COMPARISONS.values()),
+        comparison_figures=expand("results/{folder}/figures", folder=COMPARISONS.values()),
     output:
         output=report("results/report/index.html", caption="../report/page.rst", category="Report"),
         summary="results/report/summary.csv",

@@ -15,7 +15,6 @@ rule regressor:
     params:
         settings=lambda w: plain(CONFIG.models[w.model].regressor),
         code=code_digest("caloforge.training.regressor"),
-        work="results/{dataset}/{model}/seed{seed}/work/regressor",
     log:
         "logs/regressor/{dataset}/{model}/seed{seed}.log",
     benchmark:
@@ -50,7 +49,6 @@ rule train:
         code=lambda w: code_digest(
             "caloforge.training.model", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),
-        work="results/{dataset}/{model}/seed{seed}/work/train",
     log:
         "logs/train/{dataset}/{model}/seed{seed}.log",
     benchmark:

@@ -6,9 +6,11 @@ with stage(snakemake.log[0]):
     from caloforge.combination import combine
     from caloforge.config.dataset import CombinedDataset
 
+    settings = CombinedDataset(**snakemake.params.settings)
+    folders = [Path(file).parent for file in snakemake.input.train]
     combine(
-        CombinedDataset(**snakemake.params.settings),
+        settings,
         name=snakemake.wildcards.dataset,
-        parts={name: Path(folder) for name, folder in snakemake.params.parts.items()},
+        parts=dict(zip(settings.combine, folders, strict=True)),
         **paths(snakemake.output),
     )

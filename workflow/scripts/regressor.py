@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
@@ -8,5 +10,6 @@ with stage(snakemake.log[0]):
         RegressorSettings(**snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
         code=snakemake.params.code,
-        **paths(snakemake.input, snakemake.output, {"work": snakemake.params.work}),
+        work=Path(snakemake.output.checkpoint).parent / "work/regressor",
+        **paths(snakemake.input, snakemake.output),
     )

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
@@ -11,5 +13,6 @@ with stage(snakemake.log[0]):
         jets=jets and JetSettings(**jets),
         seed=int(snakemake.wildcards.seed),
         code=snakemake.params.code,
-        **paths(snakemake.input, snakemake.output, {"work": snakemake.params.work}),
+        work=Path(snakemake.output.checkpoint).parent / "work/train",
+        **paths(snakemake.input, snakemake.output),
     )

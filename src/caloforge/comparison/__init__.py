@@ -12,12 +12,12 @@ from caloforge.comparison.results import Contender, Entrant, read_contenders
 from caloforge.comparison.scores import Scored, Summary, common_observables, distances_of, scores_of
 from caloforge.comparison.verdicts import verdicts
 from caloforge.config.stages import FigureSettings
-from caloforge.evaluation.tables import Row, Table
 from caloforge.figures import model_comparison
 from caloforge.figures.album import Drawn, save_album
 from caloforge.figures.model_comparison import Points
 from caloforge.figures.style import figure_style
 from caloforge.provenance import entry, recorded
+from caloforge.tables import Row, Table
 
 SECTION = "Comparison"
 FIDELITY = ("auc_trees", "mean_separation")

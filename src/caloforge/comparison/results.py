@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from caloforge.errors import CaloforgeError
-from caloforge.evaluation.tables import Estimate
 from caloforge.figures.style import axis_label
+from caloforge.tables import Estimate
 
 DISTANCES = ("ks", "separation")
 

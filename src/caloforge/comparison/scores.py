@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from caloforge.comparison.results import Compared, Contender, Result
-from caloforge.evaluation.tables import Estimate
+from caloforge.tables import Estimate
 
 _NOTHING: Estimate = {"value": None, "error": None}
 _UNKNOWN = Compared(_NOTHING, _NOTHING)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from caloforge.comparison.results import Contender
 from caloforge.comparison.scores import Scored, Summary
-from caloforge.evaluation.tables import Row, Table
+from caloforge.tables import Row, Table
 
 SIGNIFICANT = 2
 """Combined errors by which two distances differ more than by chance."""

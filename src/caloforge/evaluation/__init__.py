@@ -31,12 +31,12 @@ from caloforge.evaluation.observables import (
 )
 from caloforge.evaluation.pictures import average_shower, event_figures, single_showers
 from caloforge.evaluation.samples import Samples, check_showers, random_rows
-from caloforge.evaluation.tables import Table
 from caloforge.evaluation.traversals import traversal_figures
 from caloforge.figures.album import Drawn, save_album
 from caloforge.figures.collisions import Simulations
 from caloforge.figures.style import figure_style
 from caloforge.provenance import recorded
+from caloforge.tables import Table
 
 
 def evaluate(

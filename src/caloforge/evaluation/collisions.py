@@ -8,7 +8,6 @@ import numpy as np
 
 from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.observables import Observables
-from caloforge.evaluation.tables import Estimate, Row, Table
 from caloforge.figures import collisions
 from caloforge.figures.album import Drawn
 from caloforge.figures.collisions import NAMES, Panel, Simulations
@@ -19,6 +18,7 @@ from caloforge.metrics.chi_squared import BINS, bin_numbers, chi_squared, event_
 from caloforge.metrics.distributions import bin_edges, has_bins
 from caloforge.observables.observable import Observable
 from caloforge.seeds import derive_seed
+from caloforge.tables import Estimate, Row, Table
 
 OF_THE_PAPER = (
     "tau1",

@@ -7,7 +7,6 @@ import numpy as np
 
 from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.observables import Observables
-from caloforge.evaluation.tables import Row, Table
 from caloforge.figures import collisions
 from caloforge.figures.album import Drawn
 from caloforge.figures.collisions import Simulations
@@ -15,6 +14,7 @@ from caloforge.figures.energy import relative_spread
 from caloforge.figures.ranges import mean_in_ranges
 from caloforge.metrics.bootstrap import bootstrapped
 from caloforge.seeds import derive_seed
+from caloforge.tables import Row, Table
 
 RANGES = 8
 """Ranges of the pT of the full simulation with equally many jets."""

@@ -17,12 +17,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.observables import Observables
 from caloforge.evaluation.samples import Samples, chosen_showers, random_rows
-from caloforge.evaluation.tables import Estimate, Row, Table
 from caloforge.figures.album import Drawn
 from caloforge.figures.particles import RocCurve, roc_curves
 from caloforge.metrics.classifier import Labelled, auc, cross_auc, cross_scores, halves, misidentified
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile
+from caloforge.tables import Estimate, Row, Table
 
 CONDITION = "pdg"
 """The condition with the code of the Particle Data Group."""

@@ -7,7 +7,6 @@ import numpy as np
 from caloforge.config.stages import EvaluationSettings
 from caloforge.evaluation.features import feature_matrix, feature_names
 from caloforge.evaluation.samples import Samples, random_rows
-from caloforge.evaluation.tables import Estimate
 from caloforge.figures.album import Drawn
 from caloforge.figures.correlations import correlation_matrices
 from caloforge.metrics.bootstrap import bootstrapped
@@ -15,6 +14,7 @@ from caloforge.metrics.correlations import correlation_distance, correlation_mat
 from caloforge.metrics.coverage import NEIGHBOURS, coverage, standardised
 from caloforge.metrics.physics_distances import fpd, fpd_batch_sizes, kpd
 from caloforge.seeds import derive_seed
+from caloforge.tables import Estimate
 
 LEAST = 100
 """Events of each sample; fewer have no scores."""

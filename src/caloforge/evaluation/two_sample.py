@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from caloforge.config.stages import EvaluationSettings
+from caloforge.config.stages import ClassifierSettings, EvaluationSettings
 from caloforge.evaluation.features import INCIDENT_ENERGY, feature_matrix, feature_names
 from caloforge.evaluation.observables import Observables
 from caloforge.evaluation.pictures import read_rows
@@ -28,7 +28,7 @@ from caloforge.metrics.two_sample import (
     paired_folds,
     reliability,
 )
-from caloforge.metrics.two_sample_classifiers import Convolutional, Dense, fit_network, fit_trees
+from caloforge.metrics.two_sample_trees import fit_trees
 from caloforge.progress import Progress
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile
@@ -56,12 +56,12 @@ class _Seen(NamedTuple):
 class _Classifier(NamedTuple):
     """Its name in the text, what it sees of two samples, and how to train it.
 
-    `fit` takes the geometry, the number of values that are seen and the number of epochs.
+    `fit` takes the geometry, the number of values that are seen and the settings of all classifiers.
     """
 
     title: str
     sees: Callable[[_Seen, _Seen], np.ndarray]
-    fit: Callable[[Geometry, int, int], Fit]
+    fit: Callable[[Geometry, int, ClassifierSettings], Fit]
 
 
 class _Compared(NamedTuple):
@@ -135,7 +135,6 @@ def _scores(settings: EvaluationSettings, used: Mapping[str, _Classifier], seen:
     chosen = settings.classifiers
     geometry = seen.full.observables.geometry
     folds = paired_folds(len(seen.full.rows), chosen.folds, derive_seed(settings.seed, "classifier folds"))
-    torch.set_num_threads(chosen.threads)
     others = _Compared(seen.generated, seen.independent)
     scored: dict[str, list[CrossValidated]] = {name: [] for name in used}
     with Progress("classifiers", len(others) * len(used)) as progress:
@@ -143,7 +142,7 @@ def _scores(settings: EvaluationSettings, used: Mapping[str, _Classifier], seen:
             for sees, alike in groupby(used.items(), lambda item: item[1].sees):
                 features = sees(seen.full, other)
                 for name, kind in alike:
-                    fit = kind.fit(geometry, features.shape[1], chosen.epochs)
+                    fit = kind.fit(geometry, features.shape[1], chosen)
                     seed = derive_seed(settings.seed, "classifiers", name, sample)
                     scored[name].append(cross_validated(fit, features, folds, seed))
                     progress.update(sum(map(len, scored.values())), {})
@@ -203,17 +202,30 @@ def _is_collision(seen: _Seen) -> bool:
     return seen.observables.geometry.kind == "eta_phi"
 
 
-def _trees(_geometry: Geometry, _columns: int, _epochs: int) -> Fit:
+def _trees(_geometry: Geometry, _columns: int, _settings: ClassifierSettings) -> Fit:
     return fit_trees
 
 
-def _dense(_geometry: Geometry, columns: int, epochs: int) -> Fit:
-    return partial(fit_network, partial(Dense, columns), epochs)
+def _dense(_geometry: Geometry, columns: int, settings: ClassifierSettings) -> Fit:
+    networks = _networks(settings)
+    return partial(networks.fit_network, partial(networks.Dense, columns), settings.epochs)
 
 
-def _convolutional(geometry: Geometry, columns: int, epochs: int) -> Fit:
+def _convolutional(geometry: Geometry, columns: int, settings: ClassifierSettings) -> Fit:
+    networks = _networks(settings)
     images = (len(geometry.layers), *geometry.layers[0].shape)
-    return partial(fit_network, partial(Convolutional, columns - geometry.n_cells, images), epochs)
+    build = partial(networks.Convolutional, columns - geometry.n_cells, images)
+    return partial(networks.fit_network, build, settings.epochs)
+
+
+def _networks(settings: ClassifierSettings) -> ModuleType:
+    """The module of the networks; without them an evaluation begins without seconds of importing torch."""
+    import torch
+
+    from caloforge.metrics import two_sample_networks
+
+    torch.set_num_threads(settings.threads)
+    return two_sample_networks
 
 
 _CLASSIFIERS = {

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import awkward as ak
 import h5py
 import numpy as np
 
@@ -15,11 +14,15 @@ from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.hdf5 import create_hdf5
 from caloforge.observables import image, rings, stack
-from caloforge.observables.collision import CollisionObservables
 from caloforge.observables.observable import Observable, Profile
 from caloforge.provenance import recorded
 from caloforge.showers import ShowerFile, Showers, read_out
 from caloforge.units import unit_factor
+
+if TYPE_CHECKING:
+    import awkward as ak
+
+    from caloforge.observables.collision import CollisionObservables
 
 __all__ = ["Observable", "Profile", "as_observed", "block_showers", "module_for", "observe"]
 
@@ -30,8 +33,8 @@ BLOCK_CELLS = 1 << 19
 def module_for(
     file: ShowerFile,
     jets: JetSettings | None = None,
-    towers: Callable[[np.ndarray], ak.Array] | None = None,
-) -> ModuleType | CollisionObservables:
+    towers: "Callable[[np.ndarray], ak.Array] | None" = None,
+) -> "ModuleType | CollisionObservables":
     """What defines the observables of a file: `image`, `stack` or `rings`, `CollisionObservables`.
 
     It offers
@@ -59,6 +62,8 @@ def module_for(
     """
     geometry = file.geometry
     if geometry.kind == "eta_phi" and jets:
+        from caloforge.observables.collision import CollisionObservables  # only they need FastJet
+
         module = CollisionObservables(jets, towers)
     elif geometry.kind == "cartesian":
         module = image if geometry.is_image else stack
@@ -89,7 +94,7 @@ def observe(
     record: Path,
     jets: JetSettings | None = None,
     images: Literal["showers", "reference"] = "showers",
-    towers: Callable[[np.ndarray], ak.Array] | None = None,
+    towers: "Callable[[np.ndarray], ak.Array] | None" = None,
 ) -> None:
     """Compute every observable of every shower or collision of a file, block by block.
 
@@ -152,7 +157,7 @@ def observe(
 def _create(
     target: h5py.File,
     source: ShowerFile,
-    module: ModuleType | CollisionObservables,
+    module: "ModuleType | CollisionObservables",
     readout_threshold_MeV: float,
 ) -> Mapping[str, h5py.Dataset]:
     n = len(source)
@@ -177,7 +182,7 @@ def _create(
 def as_observed(
     block: Showers,
     source: ShowerFile,
-    module: ModuleType | CollisionObservables,
+    module: "ModuleType | CollisionObservables",
     readout_threshold_MeV: float,
 ) -> Showers:
     """A block of a file as observables take it: cells up to the threshold emptied, conditions in their units.
@@ -197,7 +202,7 @@ def as_observed(
     except ValueError as error:
         raise CaloforgeError(f"{source.path}: conditions have unexpected units: {error}") from None
     _require(np.isfinite(block.showers).all(axis=1), block, source, "a cell energy that is not finite")
-    if not isinstance(module, CollisionObservables):
+    if source.geometry.kind != "eta_phi":
         _require(block.incident_energies[:, 0] > 0, block, source, "an incident energy that is not positive")
     if "pz" in conditions:
         _require(conditions["pz"] > 0, block, source, "pz that is not positive, not into the calorimeter")

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from caloforge.errors import CaloforgeError
-from caloforge.locks import is_held
+from caloforge.locks import is_held, lock_path
 from caloforge.status.job import report_path
 from caloforge.status.plan import PLAN
 
@@ -190,7 +190,7 @@ def _job(folder: Path, planned: PlannedJob, plan: Plan) -> Job:
     path = report_path(folder / planned.log)
     try:
         report = _read(path, Report)
-        held = is_held(folder / planned.log) if report and report.state == "running" else None
+        held = is_held(lock_path(folder / planned.log)) if report and report.state == "running" else None
         if held is False:
             report = _read(path, Report)  # it may have ended well between the two looks
     except CaloforgeError as error:

@@ -1,5 +1,6 @@
 """What a call of the workflow set out to do: its jobs, written when it starts."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -28,4 +29,9 @@ def write_plan(jobs: Iterable[Mapping[str, Any]]) -> None:
         if job["needed"]:
             report_path(Path(job["log"])).unlink(missing_ok=True)
     write_json(PLAN, {"started": now(), "host": socket.gethostname(), "process": os.getpid(), "jobs": jobs})
-    hold(os.open(PLAN, os.O_RDWR | os.O_CLOEXEC))  # never closed: the kernel does it when this process ends
+    with contextlib.suppress(
+        OSError
+    ):  # where the file system knows no locks, the status says that it cannot tell
+        hold(
+            os.open(PLAN, os.O_RDWR | os.O_CLOEXEC)
+        )  # never closed: the kernel does it when this process ends

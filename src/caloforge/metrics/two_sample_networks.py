@@ -1,4 +1,4 @@
-"""The classifiers of a two-sample test: boosted trees, and small networks for observables and cells."""
+"""Classifiers of a two-sample test: small networks for observables and cells."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
 from caloforge.metrics.classifier import auc
@@ -21,27 +20,7 @@ BATCH_SHOWERS, LEAST_STEPS = 64, 10
 LEARNING_RATE = 2e-3
 IMPROVEMENT, PATIENCE = 1e-3, 4
 """A training ends after so many epochs in which the validated area has not grown by so much."""
-TREES, UNIMPROVED_TREES = 200, 10
 _SCORED_AT_A_TIME = 512
-
-
-def fit_trees(features: np.ndarray, labels: np.ndarray, fold: Fold, seed: int) -> Score:
-    """Train boosted trees (scikit-learn), until the validation has not improved for some trees.
-
-    Parameters and result as for `two_sample.Fit`.
-    """
-    trees = HistGradientBoostingClassifier(
-        max_iter=TREES,
-        early_stopping=True,
-        n_iter_no_change=UNIMPROVED_TREES,
-        random_state=seed % 2**32,
-    ).fit(
-        features[fold.train],
-        labels[fold.train],
-        X_val=features[fold.validation],
-        y_val=labels[fold.validation],
-    )
-    return lambda shown: trees.predict_proba(shown)[:, 1]
 
 
 def fit_network(
