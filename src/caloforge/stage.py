@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from caloforge.errors import CaloforgeError
+from caloforge.gpu_allocation import allocated_gpus
 
 
 @contextmanager
-def stage(log: str | Path) -> Iterator[None]:
-    """Log to the file `log` and to standard error while the block runs.
+def stage(log: str | Path, gpus: int = 0) -> Iterator[None]:
+    """Log to the file `log` and to standard error while the block runs, and use `gpus` GPUs of the machine.
 
     A `CaloforgeError` becomes one line, `error: ...`, and exit status 1. Any other exception is a bug: its
     traceback goes to the log and on to standard error.
@@ -29,7 +30,8 @@ def stage(log: str | Path) -> Iterator[None]:
     )
     logging.captureWarnings(True)
     try:
-        yield
+        with allocated_gpus(gpus):
+            yield
     except CaloforgeError as error:
         for stream in (file.stream, terminal.stream):
             print(f"error: {error}", file=stream, flush=True)

@@ -15,6 +15,7 @@ from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.models.family import Trainable
 from caloforge.preprocessing import Preprocessing
+from caloforge.seeds import derive_seed
 from caloforge.showers import Showers, ShowerWriter
 from caloforge.training.batches import BLOCK_EVENTS, TrainingBatches
 from caloforge.training.loop import fit, locked, write_history
@@ -242,9 +243,10 @@ def test_averaged_weights_follow_the_formula(showers, tmp_path):
 def test_history_means_are_those_of_the_steps(showers, tmp_path):
     done, _ = run(showers(1000), tmp_path / "work", validate_every=3)
     losses = []
-    network, rng = Line(), torch.Generator().manual_seed(5)
+    network, rng = Line(), torch.Generator()
     optimisers, of = network.optimisers(), batches(tmp_path / "1000.h5")
     for step, (cells, inputs) in enumerate(of.epoch(0, torch.device("cpu"))):
+        rng.manual_seed(derive_seed(5, step, 0))
         losses.append(network.training_step(step, cells, inputs, optimisers, rng)["loss"].item())
     assert done.history[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
     assert [row["validation"] is None for row in done.history] == [True, True, False, False]

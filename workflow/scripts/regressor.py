@@ -1,6 +1,6 @@
 from caloforge.stage import paths, stage
 
-with stage(snakemake.log[0]):
+with stage(snakemake.log[0], gpus=snakemake.resources.gpu):
     from caloforge.models.conditional_wgan.settings import RegressorSettings
     from caloforge.training.regressor import train_regressor
 
@@ -8,5 +8,6 @@ with stage(snakemake.log[0]):
         RegressorSettings(**snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
         code=snakemake.params.code,
+        devices=snakemake.resources.devices,
         **paths(snakemake.input, snakemake.output, {"work": snakemake.params.work}),
     )

@@ -1,6 +1,6 @@
 from caloforge.stage import paths, stage
 
-with stage(snakemake.log[0]):
+with stage(snakemake.log[0], gpus=snakemake.resources.gpu):
     from caloforge.config.project import model_settings
     from caloforge.config.stages import JetSettings
     from caloforge.training.model import train_model
@@ -11,5 +11,6 @@ with stage(snakemake.log[0]):
         jets=jets and JetSettings(**jets),
         seed=int(snakemake.wildcards.seed),
         code=snakemake.params.code,
+        devices=snakemake.resources.devices,
         **paths(snakemake.input, snakemake.output, {"work": snakemake.params.work}),
     )

@@ -1,0 +1,30 @@
+"""Being asked to stop, which is what batch systems do some time before they kill a job."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""What SLURM and HTCondor send at a time limit or a preemption, and what `sbatch --signal` often asks for."""
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collect the stop signals that arrive while the block runs, instead of dying of the first one.
+
+    Only the main thread of a process can; in another one the list stays empty.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in STOP_SIGNALS
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
