@@ -252,9 +252,9 @@ class Config(Settings):
             at = ("models", run.model, "training", "validation")
             text = f"data set {run.dataset} is no grid of several layers"
             yield at, f"found 'shower_shapes', expected 'observables': {text}"
-        for part in (model, getattr(model, "regressor", model)):
-            if part.training.batch_size % run.devices:
-                text = f"a divisor of the batch size {part.training.batch_size} of model {run.model}"
+        for batch_size in {part.training.batch_size for part in (model, getattr(model, "regressor", model))}:
+            if batch_size % run.devices:
+                text = f"a divisor of the batch size {batch_size} of model {run.model}"
                 yield (*path, "devices"), f"found {run.devices}, expected {text}"
         known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
         for number, expression in enumerate(() if misfit else model.preprocessing.inputs or ()):

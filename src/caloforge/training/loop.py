@@ -126,7 +126,7 @@ def fit(
         optimiser.register_step_pre_hook(average_gradients)
     rates = _Rates(optimisers, settings)
     moving_average = _MovingAverage(network.product, settings.ema_decay)
-    with locked(work) if is_first else nullcontext(), stop_requests() as stop:
+    with stop_requests() as stop, locked(work) if is_first else nullcontext():
         keeper = _StateKeeper(work / "state.pt", network, optimisers, moving_average)
         identity = of_the_first(identity)
         state = keeper.resume(identity, device) or State(identity, 0, 0, 0, 0.0, {}, [], None, [])
