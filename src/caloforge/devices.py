@@ -5,9 +5,10 @@ import torch
 from caloforge.errors import CaloforgeError
 
 
-def device_name(device: torch.device) -> str:
-    """What the device is called in records: cpu, or the model of the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+def device_name(device: torch.device, n: int = 1) -> str:
+    """What the device, or each of n alike, is called in records: cpu, or the model of the GPU."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return name if n == 1 else f"{n} x {name}"
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -38,4 +38,4 @@ def test_devices_share_the_batches_of_a_training_and_make_nothing_again(analysis
     for name in ("regressor", "train"):
         record = json.loads((analysis.run.parent / f"seed2/{name}.json").read_text())
         assert record["processes"] == [{"from_step": 0, "processes": 2}]
-        assert record["device"] == "cpu"
+        assert record["device"] == "2 x cpu"

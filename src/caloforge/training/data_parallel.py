@@ -24,8 +24,8 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -37,7 +37,7 @@ from torch import Tensor, distributed
 
 from caloforge.devices import choose_device
 from caloforge.errors import CaloforgeError
-from caloforge.training.stopping import STOP_SIGNALS
+from caloforge.training.stopping import on_stop_signals
 
 Value = TypeVar("Value")
 
@@ -151,7 +151,7 @@ def in_processes(n: int, device: str, train: Callable[[], None]) -> None:
             processes.append(process)
             reports.append(receiver)
         try:
-            with _stop_signals_passed_on(processes):
+            with on_stop_signals(lambda number: _pass_on(number, processes)):
                 _wait(processes)
             failure = _failure(processes, reports)
         finally:
@@ -222,19 +222,10 @@ def _meet(number: int, n: int, device: str, meeting: Path) -> None:
     )
 
 
-@contextmanager
-def _stop_signals_passed_on(processes: Sequence[BaseProcess]) -> Iterator[None]:
-    def pass_on(number: int, _frame: Any) -> None:
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, number)
-
-    before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _pass_on(number: int, processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def _wait(processes: Sequence[BaseProcess]) -> None:

@@ -130,7 +130,7 @@ def run_training(
             write_history(history, done.history)
             networks = [(name, part) for name, part in network.named_children() if n_parameters(part)]
             facts |= {
-                "device": device_name(device),
+                "device": device_name(device, devices),
                 "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
                 "processes": [{"from_step": step, "processes": n} for step, n in done.processes],
                 "threads": torch.get_num_threads(),
