@@ -1,8 +1,12 @@
 """Where networks run."""
 
+import logging
+
 import torch
 
 from caloforge.errors import CaloforgeError
+
+logger = logging.getLogger(__name__)
 
 
 def device_name(device: torch.device, n: int = 1) -> str:
@@ -12,15 +16,16 @@ def device_name(device: torch.device, n: int = 1) -> str:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that `wanted` (auto, cpu or cuda) means here.
+    """The device that `wanted` (auto, cpu or cuda) means here; the log says when auto means the CPU.
 
     Raises
     ------
     CaloforgeError
         If CUDA is demanded and there is none.
     """
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if wanted == "cpu" or torch.cuda.is_available():
+        return torch.device("cpu" if wanted == "cpu" else "cuda")
+    if wanted == "cuda":
         raise CaloforgeError("device: cuda is demanded but PyTorch finds no CUDA device; use auto or cpu")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    logger.info("device: auto is the CPU here, PyTorch finds no CUDA device")
+    return torch.device("cpu")

@@ -263,12 +263,6 @@ def test_what_ends_one_process_ends_the_training_with_its_reason(tmp_path, actio
     assert torch.load(tmp_path / "work/state.pt", weights_only=True)["step"] == 20
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_two_gpus_of_a_machine_without_one_are_refused():
-    with pytest.raises(CaloforgeError, match=r"^device: cuda is demanded but PyTorch finds no CUDA device"):
-        in_processes(2, "cuda", lambda: None)
-
-
 STACK = Geometry(name="stack", layers=[{"shape": (6, 6), "cell_size_mm": (5, 5), "repeat": 2}])
 BOX = Geometry(name="box", layers=[{"shape": (8, 8), "cell_size_mm": (5, 5), "repeat": 8}])
 TOWERS = {"kind": "eta_phi", "eta_edges": {"bins": 24, "low": -2.4, "high": 2.4}, "n_phi": 24}

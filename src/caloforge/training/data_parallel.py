@@ -35,7 +35,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from caloforge.devices import choose_device
 from caloforge.errors import CaloforgeError
 from caloforge.training.stopping import on_stop_signals
 
@@ -207,7 +206,7 @@ def _die_with_parent(lifeline: int) -> None:
 
 def _meet(number: int, n: int, device: str, meeting: Path) -> None:
     backend = "gloo"
-    if choose_device(device).type == "cuda":
+    if device != "cpu" and torch.cuda.is_available():
         if torch.cuda.device_count() < n:
             raise CaloforgeError(
                 f"devices: {n} GPUs are wanted, {torch.cuda.device_count()} can be used here: allow more, "

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,8 +24,6 @@ from caloforge.showers import ShowerFile
 from caloforge.training.batches import TrainingBatches
 from caloforge.training.data_parallel import in_processes, process_number
 from caloforge.training.loop import fit, write_history
-
-logger = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=Trainable)
 
@@ -160,8 +157,6 @@ def prepare_torch(training: TrainingSettings) -> torch.device:
         torch.use_deterministic_algorithms(True)
     else:
         torch.backends.cudnn.benchmark = True
-    if training.device == "auto" and device.type == "cpu":
-        logger.info("no CUDA device found: training on the CPU with %d threads", training.threads)
     return device
 
 
