@@ -1,9 +1,10 @@
-"""What only shows on GPUs. CUDA is used in processes of their own, so that others can be forked from here."""
+"""What only shows on GPUs."""
 
 import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,9 @@ one_gpu = pytest.mark.skipif(len(GPUS) < 1, reason="no GPU found")
 two_gpus = pytest.mark.skipif(len(GPUS) < 2, reason=f"{len(GPUS)} GPUs found, needs two")
 
 
-def in_a_process(call: Callable[[], None]) -> None:
-    process = multiprocessing.get_context("fork").Process(target=call)
+def in_a_process(call: Callable[..., None], *arguments: Any) -> None:
+    """A new one, whatever the other tests have done with CUDA in this one."""
+    process = multiprocessing.get_context("spawn").Process(target=call, args=arguments)
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -32,25 +34,24 @@ def in_a_process(call: Callable[[], None]) -> None:
 @one_gpu
 def test_a_process_sees_the_gpus_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    in_a_process(use_one_gpu)
 
-    def use() -> None:
-        with allocated_gpus(1) as gpus:
-            assert os.environ["CUDA_VISIBLE_DEVICES"] == gpus[0]
-            assert torch.cuda.device_count() == 1
-            assert torch.ones(2, device="cuda").sum().item() == 2
 
-    in_a_process(use)
+def use_one_gpu() -> None:
+    with allocated_gpus(1) as gpus:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == gpus[0]
+        assert torch.cuda.device_count() == 1
+        assert torch.ones(2, device="cuda").sum().item() == 2
 
 
 @one_gpu
 def test_more_gpus_than_there_are_is_one_error():
-    def use() -> None:
-        with pytest.raises(
-            CaloforgeError, match=rf"{len(GPUS) + 1} GPUs are wanted, {len(GPUS)} can be used"
-        ):
-            in_processes(len(GPUS) + 1, "cuda", lambda: None)
+    in_a_process(use_too_many_gpus)
 
-    in_a_process(use)
+
+def use_too_many_gpus() -> None:
+    with pytest.raises(CaloforgeError, match=rf"{len(GPUS) + 1} GPUs are wanted, {len(GPUS)} can be used"):
+        in_processes(len(GPUS) + 1, "cuda", lambda: None)
 
 
 class Line(Trainable):
@@ -87,27 +88,31 @@ class RandomBatches:
 
 @two_gpus
 def test_two_gpus_train_as_one_does_with_the_same_batches(tmp_path: Path):
-    def train(work: Path) -> None:
-        network = Line().to("cuda")
-        assert next(network.parameters()).device.index == process_number()
-        done = fit(
-            network,
-            TrainingSettings(epochs=3, keep="last"),
-            RandomBatches(),
-            validate=lambda: {"validation": 1.0},
-            seed=1,
-            identity="",
-            work=work,
-        )
-        if done:
-            torch.save((done.history, network.cpu().state_dict()), work / "done")
-
     found = []
     for n in (1, 2):
-        work = tmp_path / str(n)
-        in_a_process(lambda n=n, work=work: in_processes(n, "cuda", lambda: train(work)))
-        found.append(torch.load(work / "done", weights_only=True))
+        in_a_process(train_in_processes, n, tmp_path / str(n))
+        found.append(torch.load(tmp_path / str(n) / "done", weights_only=True))
     (alone, weights), (together, same_weights) = found
     for row, other in zip(together, alone, strict=True):
         assert row == pytest.approx(other, rel=1e-4)
     torch.testing.assert_close(same_weights, weights, rtol=1e-3, atol=1e-5)
+
+
+def train_in_processes(n: int, work: Path) -> None:
+    in_processes(n, "cuda", lambda: train(work))
+
+
+def train(work: Path) -> None:
+    network = Line().to("cuda")
+    assert next(network.parameters()).device.index == process_number()
+    done = fit(
+        network,
+        TrainingSettings(epochs=3, keep="last"),
+        RandomBatches(),
+        validate=lambda: {"validation": 1.0},
+        seed=1,
+        identity="",
+        work=work,
+    )
+    if done:
+        torch.save((done.history, network.cpu().state_dict()), work / "done")
