@@ -29,9 +29,11 @@ class Progress:
         What is being done.
     total
         Units of work, for example epochs.
+    shown
+        Whether there is a bar; one of several processes that do the same work shows it.
     """
 
-    def __init__(self, title: str, total: float) -> None:
+    def __init__(self, title: str, total: float, shown: bool = True) -> None:
         self.title, self.total = title, total
         self._logged_at = -float("inf")
         self._began: tuple[float, float] | None = None
@@ -43,7 +45,7 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[watched]}"),
             console=Console(stderr=True),
-            disable=logger.isEnabledFor(logging.INFO) or not sys.stderr.isatty(),
+            disable=not shown or logger.isEnabledFor(logging.INFO) or not sys.stderr.isatty(),
             transient=True,
         )
         self._task = self._bar.add_task(title, total=total, watched="")

@@ -1,4 +1,4 @@
-"""What surrounds a stage in its own process: log, report, how it fails, and that no other one does the same."""
+"""What surrounds a stage in its own process: log, report, GPUs, how it fails; no other one does the same."""
 
 import fcntl
 import logging
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from caloforge.errors import CaloforgeError
+from caloforge.gpu_allocation import allocated_gpus
 from caloforge.locks import hold, lock_path
 from caloforge.status.job import JobReport
 
@@ -20,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def stage(log: str | Path) -> Iterator[None]:
-    """Log to the file `log` and to standard error while the block runs, and report beside the log.
+def stage(log: str | Path, gpus: int = 0) -> Iterator[None]:
+    """Log to the file `log` and to standard error while the block runs, which gets `gpus` GPUs of the machine.
 
     Lines on standard error, where jobs that run side by side meet, begin with the name of the job. A
     `CaloforgeError` becomes one line, `error: ...`, and exit status 1. Any other exception is a bug: its
@@ -38,7 +39,7 @@ def stage(log: str | Path) -> Iterator[None]:
     logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
     logging.captureWarnings(True)
     try:
-        with _alone(log, file.stream) as locked, _reported(log, locked=locked):
+        with _alone(log, file.stream) as locked, _reported(log, locked=locked), allocated_gpus(gpus):
             yield
     except CaloforgeError as error:
         for stream in (file.stream, terminal.stream):

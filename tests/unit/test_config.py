@@ -129,6 +129,10 @@ def test_spelling_of_values_and_order_of_keys_do_not_matter(config: dict, edit: 
             "runs.0: model gan does not take data set ecal: takes layers of equal rectangular cells",
         ),
         (
+            put("runs", 0, "devices", value=3),
+            "runs.0.devices: found 3, expected a divisor of the batch size 64 of model gan",
+        ),
+        (
             put("models", "gan", "training", "validation", value="shower_shapes"),
             "models.gan.training.validation: found 'shower_shapes', expected 'observables': data set ecal",
         ),

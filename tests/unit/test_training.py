@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from caloforge.config.stages import TrainingSettings
-from caloforge.errors import CaloforgeError
+from caloforge.errors import CaloforgeError, StoppedError
 from caloforge.geometry import Geometry
 from caloforge.models.family import Trainable
 from caloforge.preprocessing import Preprocessing
+from caloforge.seeds import derive_seed
 from caloforge.showers import Showers, ShowerWriter
 from caloforge.training.batches import BLOCK_EVENTS, TrainingBatches
 from caloforge.training.loop import fit, locked, write_history
@@ -154,15 +155,31 @@ class Line(Trainable):
         return {"loss": loss.detach()}
 
 
-def run(path, work, *, pause_s=0.0, poison_step=None, identity="one", scores=None, beside=None, **settings):
-    network = Line(poison_step, pause_s)
+def run(
+    path,
+    work,
+    *,
+    network=None,
+    pause_s=0.0,
+    poison_step=None,
+    identity="one",
+    scores=None,
+    beside=None,
+    validate=None,
+    **settings,
+):
+    network = network or Line(poison_step, pause_s)
     scores = iter(scores or [])
     done = fit(
         network,
         TrainingSettings(**{"epochs": 4, "batch_size": 32, "checkpoint_minutes": 0} | settings),
         batches(path),
-        validate=lambda: (
-            {"validation": next(scores, None) or network.line.weight.square().sum().item()} | (beside or {})
+        validate=validate
+        or (
+            lambda: (
+                {"validation": next(scores, None) or network.line.weight.square().sum().item()}
+                | (beside or {})
+            )
         ),
         seed=5,
         identity=identity,
@@ -242,9 +259,10 @@ def test_averaged_weights_follow_the_formula(showers, tmp_path):
 def test_history_means_are_those_of_the_steps(showers, tmp_path):
     done, _ = run(showers(1000), tmp_path / "work", validate_every=3)
     losses = []
-    network, rng = Line(), torch.Generator().manual_seed(5)
+    network, rng = Line(), torch.Generator()
     optimisers, of = network.optimisers(), batches(tmp_path / "1000.h5")
     for step, (cells, inputs) in enumerate(of.epoch(0, torch.device("cpu"))):
+        rng.manual_seed(derive_seed(5, step, 0))
         losses.append(network.training_step(step, cells, inputs, optimisers, rng)["loss"].item())
     assert done.history[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
     assert [row["validation"] is None for row in done.history] == [True, True, False, False]
@@ -325,3 +343,42 @@ def test_train_and_validation_showers_of_different_sources_are_refused(tmp_path)
             record=tmp_path / "train.json",
         )
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_training_that_is_asked_to_stop_goes_on_to_the_same_weights_and_history(showers, tmp_path, number):
+    """In the middle of an epoch, with checkpoints hours apart: only the request makes it save its state."""
+    path, work = showers(1000), tmp_path / "stopped"
+    undisturbed, weights = run(path, tmp_path / "undisturbed")
+    signals = iter([None] * 44 + [number])
+
+    class Stopped(Line):
+        def training_step(self, *arguments):
+            if asked := next(signals):
+                os.kill(os.getpid(), asked)
+            return super().training_step(*arguments)
+
+    before = signal.getsignal(number)
+    with pytest.raises(
+        StoppedError, match=r"asked to stop in epoch 2 after step 45: the state is saved in .*"
+    ):
+        run(path, work, network=Stopped(), checkpoint_minutes=1000)
+    assert signal.getsignal(number) is before
+    state = torch.load(work / "state.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (1, 45)
+    resumed, again = run(path, work)
+    assert resumed.history == undisturbed.history
+    torch.testing.assert_close(again, weights, rtol=0, atol=0)
+
+
+def test_a_request_to_stop_in_a_validation_is_heard_after_it(showers, tmp_path):
+    path = showers(320)
+
+    def validate():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"validation": 1.0}
+
+    with pytest.raises(StoppedError, match=r"in epoch 2 after step 11:"):
+        run(path, tmp_path / "work", validate=validate)
+    state = torch.load(tmp_path / "work/state.pt", weights_only=True)
+    assert [row["validation"] for row in state["history"]] == [1.0]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from analysis import Analysis
@@ -48,6 +49,35 @@ def test_a_killed_training_resumes_to_the_same_bytes(finished: Analysis, analysi
         "metrics.json",
     ):
         assert (analysis.run / name).read_bytes() == (finished.run / name).read_bytes(), name
+
+
+def test_a_training_that_is_asked_to_stop_goes_on_in_the_next_attempt(finished: Analysis, analysis: Analysis):
+    shutil.rmtree(analysis.run / "work/train")
+    (analysis.run / "checkpoint.pt").unlink()
+    workflow = subprocess.Popen(
+        **analysis.command("--retries", "1", "results/ecal/tiny/seed1/checkpoint.pt"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lock = analysis.run / "work/train/lock"
+    while not lock.exists() and workflow.poll() is None:
+        time.sleep(0.01)
+    (training,) = children_of(workflow.pid)
+    os.kill(training, signal.SIGTERM)
+    output, _ = workflow.communicate()
+    assert workflow.returncode == 0, output
+    (error,) = errors(output)
+    assert error.startswith("error: asked to stop in epoch 1 after step ")
+    assert "resuming after epoch 0, step " in (analysis.path / "logs/train/ecal/tiny/seed1.log").read_text()
+    for name in ("checkpoint.pt", "history.csv"):
+        assert (analysis.run / name).read_bytes() == (finished.run / name).read_bytes(), name
+
+
+def children_of(pid: int) -> list[int]:
+    """Whichever of its threads started them."""
+    lists = [children.read_text() for children in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for children in lists for child in children.split()]
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,17 @@ rule regressor:
         "logs/regressor/{dataset}/{model}/seed{seed}.tsv"
     conda:
         "../../envs/caloforge.yaml"
-    threads: lambda w: CONFIG.models[w.model].regressor.training.threads
+    threads: lambda w: CONFIG.run(w.dataset, w.model).devices * CONFIG.models[w.model].regressor.training.threads
     resources:
-        gpu=lambda w: int(CONFIG.models[w.model].regressor.training.device != "cpu"),
-        mem_mb=lambda w: CONFIG.models[w.model].regressor.training.memory_budget_MB + 4000,
+        devices=lambda w: CONFIG.run(w.dataset, w.model).devices,
+        gpu=lambda w: (
+            CONFIG.run(w.dataset, w.model).devices
+            * (CONFIG.models[w.model].regressor.training.device != "cpu")
+        ),
+        mem_mb=lambda w: (
+            CONFIG.run(w.dataset, w.model).devices
+            * (CONFIG.models[w.model].regressor.training.memory_budget_MB + 4000)
+        ),
         runtime=720,
     script:
         "../scripts/regressor.py"
@@ -55,10 +62,16 @@ rule train:
         "logs/train/{dataset}/{model}/seed{seed}.tsv"
     conda:
         "../../envs/caloforge.yaml"
-    threads: lambda w: CONFIG.models[w.model].training.threads
+    threads: lambda w: CONFIG.run(w.dataset, w.model).devices * CONFIG.models[w.model].training.threads
     resources:
-        gpu=lambda w: int(CONFIG.models[w.model].training.device != "cpu"),
-        mem_mb=lambda w: CONFIG.models[w.model].training.memory_budget_MB + 4000,
+        devices=lambda w: CONFIG.run(w.dataset, w.model).devices,
+        gpu=lambda w: (
+            CONFIG.run(w.dataset, w.model).devices * (CONFIG.models[w.model].training.device != "cpu")
+        ),
+        mem_mb=lambda w: (
+            CONFIG.run(w.dataset, w.model).devices
+            * (CONFIG.models[w.model].training.memory_budget_MB + 4000)
+        ),
         runtime=2880,
     script:
         "../scripts/train.py"

@@ -1,6 +1,6 @@
 from caloforge.stage import paths, stage
 
-with stage(snakemake.log[0]):
+with stage(snakemake.log[0], gpus=snakemake.resources.gpu):
     from caloforge.config.project import model_settings
     from caloforge.config.stages import GridSettings, SamplingSettings, TraversalSettings
     from caloforge.sampling import sample

@@ -6,7 +6,15 @@ from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from caloforge.config.base import Settings
@@ -84,6 +92,11 @@ class Run(Settings):
     model: str = Field(description="name under models")
     seeds: Annotated[tuple[NonNegativeInt, ...], _every_once("seed")] = Field(
         min_length=1, description="root seeds; each is a training of its own"
+    )
+    devices: PositiveInt = Field(
+        default=1,
+        description="GPUs that share every batch of a training or, on a CPU, processes that do, with "
+        "`training.threads` each; batch sizes are multiples of it",
     )
     label: str = Field(default="", description="written on every figure and beside the run in the report")
     apply_to: Annotated[tuple[str, ...], _every_once("data set")] = Field(
@@ -242,6 +255,10 @@ class Config(Settings):
             at = ("models", run.model, "training", "validation")
             text = f"data set {run.dataset} is no grid of several layers"
             yield at, f"found 'shower_shapes', expected 'observables': {text}"
+        for batch_size in {part.training.batch_size for part in (model, getattr(model, "regressor", model))}:
+            if batch_size % run.devices:
+                text = f"a divisor of the batch size {batch_size} of model {run.model}"
+                yield (*path, "devices"), f"found {run.devices}, expected {text}"
         known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
         for number, expression in enumerate(() if misfit else model.preprocessing.inputs or ()):
             for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):

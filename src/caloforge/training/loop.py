@@ -1,8 +1,10 @@
 """The loop every network is trained in: device, data order, checkpoints, resume, history.
 
 Killing a training at any moment and starting it again gives the same bytes (on a CPU with the same number of
-threads) as never killing it: weights, optimisers, random state, data order and the running sums of the
-history are all in the state that the loop writes to its work folder.
+threads) as never killing it: weights, optimisers, position in the data and the running sums of the history
+are all in the state that the loop writes to its work folder, and random numbers depend on the seed and the
+number of the step. Nothing in the state belongs to one of several processes, so that another number of them
+can take it up.
 """
 
 import copy
@@ -14,7 +16,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,22 @@ from torch import Tensor, nn
 from caloforge import checkpoint
 from caloforge.atomic import write_text
 from caloforge.config.stages import TrainingSettings
-from caloforge.errors import CaloforgeError
+from caloforge.errors import CaloforgeError, StoppedError
 from caloforge.models.family import Trainable
 from caloforge.progress import Progress
+from caloforge.seeds import derive_seed
 from caloforge.training.batches import TrainingBatches
+from caloforge.training.data_parallel import (
+    any_process,
+    average,
+    average_gradients,
+    my_part,
+    n_processes,
+    of_the_first,
+    process_number,
+    wait_for_all,
+)
+from caloforge.training.stopping import stop_requests
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +62,21 @@ class State:
     sums: dict[str, tuple[Tensor, int]]
     history: list[dict[str, float | None]]
     best: tuple[float, int, dict[str, Tensor]] | None
+    processes: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished training: its history, and which epoch the weights are from."""
+    """A finished training: its history, which epoch the weights are from, and how many processes it had.
+
+    `processes` lists numbers of processes, each with the first step that so many took.
+    """
 
     history: list[dict[str, float | None]]
     epoch: int
     validation: float
     wall_s: float
+    processes: list[tuple[int, int]]
 
 
 def fit(
@@ -69,8 +88,11 @@ def fit(
     seed: int,
     identity: str,
     work: Path,
-) -> Fit:
+) -> Fit | None:
     """Train `network` and leave it with the weights that `settings.keep` chooses.
+
+    With several processes (see `data_parallel`) each calls it. The first one validates, writes and returns
+    what came out, the others return None.
 
     Parameters
     ----------
@@ -82,72 +104,95 @@ def fit(
         Numbers for the history about the network as it is, called with the averaged weights in place.
         `validation` is its score, the lower the better; others that are not finite are left empty.
     seed
-        Of the random numbers of the training steps.
+        Of the random numbers of the training steps, which also depend on step and process.
     identity
-        Digest of everything the result depends on; a state of another identity is not resumed.
+        Digest of everything the result depends on; a state of another identity is not resumed. That of the
+        first process counts.
     work
         Folder of the state of this training, locked while it runs. It is not deleted at the end.
 
     Raises
     ------
     CaloforgeError
-        If a loss is not finite (the last good state stays in `work`) or if another process trains in `work`.
+        If a loss is not finite (the last good state stays in `work`) or if another training runs in `work`.
+    StoppedError
+        If a signal asks to stop: after the step that it arrives in, or the validation, with the state saved.
     """
     device = next(network.parameters()).device
+    is_first = process_number() == 0
     rng = torch.Generator(device)
     optimisers = network.optimisers()
+    for optimiser in optimisers.values():
+        optimiser.register_step_pre_hook(average_gradients)
     rates = _Rates(optimisers, settings)
-    average = _Average(network.product, settings.ema_decay)
-    with locked(work):
-        keeper = _StateKeeper(work / "state.pt", network, optimisers, average, rng)
-        state = keeper.resume(identity)
-        if state is None:
-            rng.manual_seed(seed)
-            state = State(identity, 0, 0, 0, 0.0, {}, [], None)
+    moving_average = _MovingAverage(network.product, settings.ema_decay)
+    with stop_requests() as stop, locked(work) if is_first else nullcontext():
+        keeper = _StateKeeper(work / "state.pt", network, optimisers, moving_average)
+        identity = of_the_first(identity)
+        state = keeper.resume(identity, device) or State(identity, 0, 0, 0, 0.0, {}, [], None, [])
+        if state.epoch < settings.epochs and [n for _, n in state.processes[-1:]] != [n_processes()]:
+            state.processes.append((state.step, n_processes()))
+        statistics = _statistics(network)
         started, saved_at = time.monotonic() - state.wall_s, time.monotonic()
-        with Progress("training", settings.epochs) as progress:
+
+        def save() -> None:
+            state.wall_s = time.monotonic() - started
+            if is_first:
+                keeper.save(state)
+
+        with Progress("training", settings.epochs, shown=is_first) as progress:
             for epoch in range(state.epoch, settings.epochs):
                 network.train()
                 rates.set(epoch)
                 in_epoch = batches.in_epoch(epoch)
                 for showers, inputs in batches.epoch(epoch, device, start=state.step_in_epoch):
-                    losses = network.training_step(state.step, showers, inputs, optimisers, rng)
-                    average.update()
+                    rng.manual_seed(derive_seed(seed, state.step, process_number()))
+                    losses = network.training_step(
+                        state.step, my_part(showers), my_part(inputs), optimisers, rng
+                    )
+                    average([*losses.values(), *statistics])
+                    moving_average.update()
                     _accumulate(state.sums, losses)
                     state.step += 1
                     state.step_in_epoch += 1
-                    if state.step % _CHECK_STEPS == 0:
+                    stopping = any_process(bool(stop))
+                    if stopping or state.step % _CHECK_STEPS == 0:
                         means = _means(state, work)
                         progress.update(epoch + state.step_in_epoch / in_epoch, means)
-                        if time.monotonic() - saved_at > 60 * settings.checkpoint_minutes:
-                            state.wall_s = time.monotonic() - started
-                            keeper.save(state)
+                        if stopping or time.monotonic() - saved_at > 60 * settings.checkpoint_minutes:
+                            save()
                             saved_at = time.monotonic()
+                    if stopping:
+                        wait_for_all()
+                        raise StoppedError(
+                            f"asked to stop in epoch {epoch + 1} after step {state.step}: the state is saved "
+                            f"in {work}, the training goes on from there when it is started again"
+                        )
                 row: dict[str, float | None] = {"epoch": epoch + 1, "step": state.step, **_means(state, work)}
                 row["validation"] = None
                 if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
-                    with average.applied():
-                        found = _validate(validate, network)
-                        score = found["validation"]
-                        if state.best is None or settings.keep == "last" or score < state.best[0]:
-                            state.best = (score, epoch + 1, _weights(network.product))
-                    row |= {name: value if math.isfinite(value) else None for name, value in found.items()}
-                    logger.info(
-                        "epoch %d: validation %.4g, best %.4g in epoch %d",
-                        epoch + 1,
-                        score,
-                        *state.best[:2],
-                        extra={"best": _best(state)},
-                    )
+                    if is_first:
+                        with moving_average.applied():
+                            found = _validate(validate, network)
+                            score = found["validation"]
+                            if state.best is None or settings.keep == "last" or score < state.best[0]:
+                                state.best = (score, epoch + 1, _weights(network.product))
+                        row |= {
+                            name: value if math.isfinite(value) else None for name, value in found.items()
+                        }
+                        text = "epoch %d: validation %.4g, best %.4g in epoch %d"
+                        logger.info(text, epoch + 1, score, *state.best[:2], extra={"best": _best(state)})
+                    wait_for_all()
                 state.history.append(row)
                 state.sums, state.step_in_epoch, state.epoch = {}, 0, epoch + 1
                 progress.update(epoch + 1, row)
-        state.wall_s = time.monotonic() - started
-        keeper.save(state)
+        save()
+    if not is_first:
+        return None
     assert state.best is not None
     validation, epoch, weights = state.best
     network.product.load_state_dict(weights)
-    return Fit(state.history, epoch, validation, state.wall_s)
+    return Fit(state.history, epoch, validation, state.wall_s, state.processes)
 
 
 @contextmanager
@@ -197,7 +242,7 @@ class _Rates:
                 group["lr"] = share * rate
 
 
-class _Average:
+class _MovingAverage:
     """Exponential moving average of a network's parameters; the network itself when the decay is 0.
 
     Buffers, such as the statistics of batch normalisation, are taken as they are.
@@ -237,27 +282,19 @@ class _StateKeeper:
         path: Path,
         network: Trainable,
         optimisers: dict[str, torch.optim.Optimizer],
-        average: _Average,
-        rng: torch.Generator,
+        average: _MovingAverage,
     ) -> None:
-        self.path, self.network, self.optimisers, self.average, self.rng = (
-            path,
-            network,
-            optimisers,
-            average,
-            rng,
-        )
+        self.path, self.network, self.optimisers, self.average = path, network, optimisers, average
 
     def save(self, state: State) -> None:
         content: dict[str, Any] = vars(state) | {
             "network": self.network.state_dict(),
             "average": self.average.averaged.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "rng": self.rng.get_state(),
         }
         checkpoint.write(self.path, content)
 
-    def resume(self, identity: str) -> State | None:
+    def resume(self, identity: str, device: torch.device) -> State | None:
         """Restore what `save` wrote, or None if there is nothing or it belongs to another identity."""
         if not self.path.exists():
             return None
@@ -274,8 +311,6 @@ class _StateKeeper:
         self.average.averaged.load_state_dict(content.pop("average"))
         for name, optimiser_state in content.pop("optimisers").items():
             self.optimisers[name].load_state_dict(optimiser_state)
-        self.rng.set_state(content.pop("rng"))
-        device = self.rng.device
         content["sums"] = {name: (total.to(device), n) for name, (total, n) in content["sums"].items()}
         state = State(**content)
         logger.info("resuming after epoch %d, step %d", state.epoch, state.step, extra={"best": _best(state)})
@@ -285,6 +320,12 @@ class _StateKeeper:
 def _best(state: State) -> dict[str, float] | None:
     """The best validation so far, for those who watch the log."""
     return state.best and {"validation": state.best[0], "epoch": state.best[1]}
+
+
+def _statistics(network: nn.Module) -> list[Tensor]:
+    """What the network keeps besides its weights, such as the statistics of batch normalisation."""
+    kept = network.state_dict(keep_vars=True).values()
+    return [tensor for tensor in kept if not isinstance(tensor, nn.Parameter) and tensor.is_floating_point()]
 
 
 def _accumulate(sums: dict[str, tuple[Tensor, int]], losses: dict[str, Tensor]) -> None:

@@ -26,6 +26,7 @@ def train_model(
     checkpoint: Path,
     history: Path,
     record: Path,
+    devices: int = 1,
 ) -> None:
     """Train a model of any family and write its checkpoint, history (CSV) and record (JSON).
 
@@ -47,6 +48,8 @@ def train_model(
         Digest of the code, so that a training is only resumed by the code that began it.
     work
         Folder that keeps the state of the training, to resume it after a kill.
+    devices
+        Number of processes that share every batch, as for `run_training`.
 
     Raises
     ------
@@ -79,5 +82,6 @@ def train_model(
         checkpoint=checkpoint,
         history=history,
         record=record,
+        devices=devices,
         constants=validation.constants | {"jets": jets and jets.model_dump(mode="json")},
     )

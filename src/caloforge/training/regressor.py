@@ -27,6 +27,7 @@ def train_regressor(
     checkpoint: Path,
     history: Path,
     record: Path,
+    devices: int = 1,
 ) -> None:
     """Train the network that reconstructs the conditions from a shower.
 
@@ -55,6 +56,7 @@ def train_regressor(
         checkpoint=checkpoint,
         history=history,
         record=record,
+        devices=devices,
     )
 
 

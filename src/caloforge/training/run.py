@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-import logging
+import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,8 @@ from caloforge.provenance import recorded
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile
 from caloforge.training.batches import TrainingBatches
+from caloforge.training.data_parallel import in_processes, process_number
 from caloforge.training.loop import fit, write_history
-
-logger = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=Trainable)
 
@@ -44,6 +44,7 @@ def run_training(
     checkpoint: Path,
     history: Path,
     record: Path,
+    devices: int = 1,
     constants: Mapping[str, Any] | None = None,
 ) -> None:
     """Set up a network on its device, train it with `fit` and write what comes out.
@@ -62,6 +63,8 @@ def run_training(
         Plain settings that go into checkpoint and record.
     inputs
         Files the result depends on; `train`, `val` and `preprocessing` among them.
+    devices
+        Number of processes that share every batch; each takes a GPU if any are used. Only the record says it.
     constants
         Further entries of the record.
 
@@ -70,14 +73,8 @@ def run_training(
     CaloforgeError
         If an input cannot be used, or `train` and `val` are not of the same ingest.
     """
-    with recorded(
-        record,
-        stage=stage,
-        inputs=inputs.values(),
-        outputs=[checkpoint, history],
-        settings=settings,
-        seed=seed,
-    ) as facts:
+
+    def train() -> None:
         transforms = Preprocessing.load(inputs["preprocessing"])
         with ShowerFile(inputs["train"]) as showers, ShowerFile(inputs["val"]) as validation_showers:
             geometry = showers.geometry
@@ -90,57 +87,72 @@ def run_training(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, stage, "weights"))
             network = make(geometry).to(device)
-        identity = _digest(
-            {
+        batches = TrainingBatches(
+            inputs["train"],
+            transforms,
+            batch_size=training.batch_size,
+            seed=derive_seed(seed, stage),
+            memory_budget_MB=training.memory_budget_MB,
+        )
+        fit_network = partial(
+            fit,
+            network,
+            training,
+            batches,
+            validate=validation(network),
+            seed=derive_seed(seed, stage, "steps"),
+            work=work,
+        )
+        if process_number() > 0:
+            fit_network(identity="")
+            return
+        with recorded(
+            record,
+            stage=stage,
+            inputs=inputs.values(),
+            outputs=[checkpoint, history],
+            settings=settings,
+            seed=seed,
+        ) as facts:
+            identity = {
                 "settings": settings,
                 "seed": seed,
                 "code": code,
                 "inputs": {name: facts["inputs"][str(path)] for name, path in inputs.items()},
             }
-        )
-        done = fit(
-            network,
-            training,
-            TrainingBatches(
-                inputs["train"],
-                transforms,
-                batch_size=training.batch_size,
-                seed=derive_seed(seed, stage),
-                memory_budget_MB=training.memory_budget_MB,
-            ),
-            validate=validation(network),
-            seed=derive_seed(seed, stage, "steps"),
-            identity=identity,
-            work=work,
-        )
-        checkpoints.save(
-            checkpoint,
-            {
-                "kind": kind,
-                "settings": settings,
-                "geometry": geometry.model_dump(mode="json"),
-                "preprocessing": transforms.as_dict(),
-                "weights": network.state_dict(),
-            },
-        )
-        write_history(history, done.history)
-        networks = [(name, part) for name, part in network.named_children() if n_parameters(part)]
-        facts |= {
-            "device": device_name(device),
-            "threads": torch.get_num_threads(),
-            "precision": training.precision,
-            "epochs": training.epochs,
-            "keep": training.keep,
-            "best_epoch": done.epoch,
-            "validation_score": score,
-            "validation": done.validation,
-            "training_s": done.wall_s,
-            "seconds_per_epoch": done.wall_s / training.epochs,
-            "parameters": {name: n_parameters(part) for name, part in networks},
-            "dense_parameters": {name: n_dense_parameters(part) for name, part in networks},
-            **peak_memory(device),
-            **(constants or {}),
-        }
+            done = fit_network(identity=_digest(identity))
+            checkpoints.save(
+                checkpoint,
+                {
+                    "kind": kind,
+                    "settings": settings,
+                    "geometry": geometry.model_dump(mode="json"),
+                    "preprocessing": transforms.as_dict(),
+                    "weights": network.state_dict(),
+                },
+            )
+            write_history(history, done.history)
+            networks = [(name, part) for name, part in network.named_children() if n_parameters(part)]
+            facts |= {
+                "device": device_name(device, devices),
+                "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                "processes": [{"from_step": step, "processes": n} for step, n in done.processes],
+                "threads": torch.get_num_threads(),
+                "precision": training.precision,
+                "epochs": training.epochs,
+                "keep": training.keep,
+                "best_epoch": done.epoch,
+                "validation_score": score,
+                "validation": done.validation,
+                "training_s": done.wall_s,
+                "seconds_per_epoch": done.wall_s / training.epochs,
+                "parameters": {name: n_parameters(part) for name, part in networks},
+                "dense_parameters": {name: n_dense_parameters(part) for name, part in networks},
+                **peak_memory(device),
+                **(constants or {}),
+            }
+
+    in_processes(devices, training.device, train)
 
 
 def prepare_torch(training: TrainingSettings) -> torch.device:
@@ -152,8 +164,6 @@ def prepare_torch(training: TrainingSettings) -> torch.device:
         torch.use_deterministic_algorithms(True)
     else:
         torch.backends.cudnn.benchmark = True
-    if training.device == "auto" and device.type == "cpu":
-        logger.info("no CUDA device found: training on the CPU with %d threads", training.threads)
     return device
 
 
