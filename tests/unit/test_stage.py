@@ -52,7 +52,7 @@ def test_a_job_waits_for_the_one_that_outlived_its_snakemake(tmp_path: Path, kil
         assert end(first) == "done\n"
     assert end(second) == "begun\ndone\n"
     assert "waiting for its end" in log.read_text()
-    assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "job.log"]
 
 
 def test_a_waiting_job_that_is_started_again_ends(tmp_path: Path):
@@ -71,7 +71,7 @@ def test_a_waiting_job_that_is_started_again_ends(tmp_path: Path):
     assert "error: " in errors
     assert "started again" in errors
     assert end(third) == "begun\ndone\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "job.log"]
 
 
 def test_the_lock_is_gone_after_a_failure(tmp_path: Path):
@@ -83,4 +83,4 @@ def test_the_lock_is_gone_after_a_failure(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code, str(log)], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "error: no\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "job.log"]
