@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 
 from caloforge.code_digest import code_digest
 from caloforge.config.load import plain, validate
-from caloforge.config.project import paired_files, source_files
+from caloforge.config.project import all_files, all_paired_files, paired_files, source_files
 from caloforge.errors import CaloforgeError
 
 min_version("9.20")
@@ -30,6 +30,7 @@ wildcard_constraints:
     applied="|".join(CONFIG.datasets),
     split="train|test",
     baseline="|".join(CONFIG.baselines) or "(?!)",
+    part="[0-9]+",
 
 
 localrules:
@@ -62,6 +63,11 @@ include: "workflow/rules/apply.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
+
+
+if CONFIG.sampling.jobs > 1:
+
+    include: "workflow/rules/sample_parts.smk"
 
 
 if CONFIG.timing:

@@ -53,11 +53,13 @@ def recorded(
     inputs: Iterable[Path],
     settings: Mapping[str, Any],
     seed: int | None = None,
+    earlier: Iterable[Path] = (),
 ) -> Iterator[dict[str, Any]]:
     """Time a stage and, when it ends well, write its record to `path` (JSON).
 
     Yields the record: its `inputs` already hold the digest of each input by its path, and the stage adds what
-    only it knows, such as the device.
+    only it knows, such as the device. The times of `earlier` jobs, given by their records, are added to its
+    own.
     """
     wall, cpu = time.monotonic(), time.process_time()
     record: dict[str, Any] = {
@@ -70,7 +72,11 @@ def recorded(
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": _cpu_count()},
     }
     yield record
-    record["time_s"] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+    times = [entry(of_job, "time_s") for of_job in earlier]
+    record["time_s"] = {
+        "wall": time.monotonic() - wall + sum(of_job["wall"] for of_job in times),
+        "cpu": time.process_time() - cpu + sum(of_job["cpu"] for of_job in times),
+    }
     write_json(path, record)
 
 

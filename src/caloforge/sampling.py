@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from caloforge.errors import CaloforgeError
 from caloforge.models.family import Family
 from caloforge.preprocessing import Preprocessing
 from caloforge.progress import Progress
-from caloforge.provenance import recorded
+from caloforge.provenance import entry, recorded
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
 from caloforge.trained import load_model
@@ -35,11 +35,12 @@ def sample(
     record: Path,
     grid: GridSettings | None = None,
     traversals: TraversalSettings | None = None,
+    part: int | None = None,
 ) -> None:
     """Generate showers and write them as canonical showers.
 
     The noise of a portion of `settings.batch_size` showers depends on the seed and the number of the portion
-    alone.
+    alone, so that it does not matter how many jobs share the portions.
 
     The record says how long a shower takes and how much arithmetic it is (see `count_flop`), counted in a
     portion that is generated beforehand and thrown away, so that the clock runs on warm networks.
@@ -59,6 +60,9 @@ def sample(
         Generate showers for each of its steps instead: for one condition after the other and for each of its
         values as many as `repeats` says, with the other conditions as `at` says. Portions count anew in every
         step, so that all steps have the same noise.
+    part
+        Number of the job, from 0, of the `settings.jobs` that share the test showers; None for all of them
+        and for a grid or traversals. A job may be left without any.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def sample(
             requested = _traversal_points(traversals, reference, settings.batch_size)
             portions, total = _portions(requested, traversals.repeats, settings.batch_size), len(requested)
         else:
-            portions, total = enumerate(reference.blocks(settings.batch_size)), len(reference)
+            portions, total = _share(reference, settings, part)
         first, generation_s = reference.read(0, settings.batch_size), 0.0
         flop = count_flop(lambda: generate(network, transforms, first, seed, device))
         with (
@@ -110,8 +114,67 @@ def sample(
             "batch_size": settings.batch_size,
             "showers": total,
             "generation_s": generation_s,
-            "ms_per_shower": 1000 * generation_s / total,
+            "ms_per_shower": 1000 * generation_s / total if total else None,
             "flop_per_shower": flop / len(first),
+        }
+
+
+def merge_samples(
+    settings: SamplingSettings,
+    *,
+    checkpoint: Path,
+    preprocessing: Path,
+    test: Path,
+    seed: int,
+    parts: Sequence[Path],
+    records: Sequence[Path],
+    output: Path,
+    record: Path,
+) -> None:
+    """Put showers that several jobs generated into one file: what `sample` writes in one job, to the byte.
+
+    The record has the showers and the times of all jobs together.
+
+    Parameters
+    ----------
+    settings, checkpoint, preprocessing, test, seed
+        What the parts were made with.
+    parts, records
+        Their showers and their records, in the order of the parts.
+
+    Raises
+    ------
+    CaloforgeError
+        If a part cannot be read or was made with another input.
+    """
+    with recorded(
+        record,
+        stage="sample",
+        inputs=[checkpoint, preprocessing, test],
+        settings=settings.model_dump(mode="json") | {"grid": None, "traversals": None},
+        seed=seed,
+        earlier=records,
+    ) as facts:
+        for path in records:
+            if entry(path, "inputs") != facts["inputs"]:
+                raise CaloforgeError(
+                    f"{path}: made from another checkpoint, preprocessing or test set than {checkpoint}, "
+                    f"{preprocessing} and {test}, expected the same"
+                )
+        with (
+            ShowerFile(test) as reference,
+            atomic_path(output) as partial,
+            ShowerWriter(partial, reference.geometry, reference.units) as writer,
+        ):
+            for path in parts:
+                writer.append_file(path)
+        generation_s = sum(entry(path, "generation_s") for path in records)
+        facts |= {
+            "device": ", ".join(sorted({entry(path, "device") for path in records})),
+            **{key: entry(records[0], key) for key in ("threads", "batch_size", "flop_per_shower")},
+            "showers": writer.n,
+            "generation_s": generation_s,
+            "ms_per_shower": 1000 * generation_s / writer.n,
         }
 
 
@@ -124,6 +187,19 @@ def generate(
     with torch.inference_mode():
         transformed = network.generate(inputs, rng).float().cpu().numpy()
     return preprocessing.inverse(transformed)
+
+
+def _share(
+    reference: ShowerFile, settings: SamplingSettings, part: int | None
+) -> tuple[Iterator[tuple[int, Showers]], int]:
+    """The portions of the test showers that a job generates, each with its number, and their showers."""
+    size, n = settings.batch_size, len(reference)
+    portions = -(-n // size)
+    first, end = (0, portions) if part is None else (portions * k // settings.jobs for k in (part, part + 1))
+    showers = min(end * size, n) - min(first * size, n)
+    return (
+        (number, reference.read(number * size, min((number + 1) * size, n))) for number in range(first, end)
+    ), showers
 
 
 def _portions(requested: Showers, step: int, batch_size: int) -> Iterator[tuple[int, Showers]]:

@@ -107,6 +107,10 @@ class DatasetSettings(Settings):
     chunk_events: PositiveInt = Field(
         default=5000, description="events read and held in memory at a time during ingest"
     )
+    files_per_job: PositiveInt | None = Field(
+        default=None,
+        description="source files that a job of ingest reads, at most; null for all files in one job",
+    )
 
     @property
     def paired(self) -> bool:
