@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from caloforge.errors import CaloforgeError
 from caloforge.models.family import Family
 from caloforge.preprocessing import Preprocessing
 from caloforge.progress import Progress
-from caloforge.provenance import entry, recorded
+from caloforge.provenance import recorded
 from caloforge.seeds import derive_seed
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
 from caloforge.trained import load_model
@@ -116,65 +116,6 @@ def sample(
             "generation_s": generation_s,
             "ms_per_shower": 1000 * generation_s / total if total else None,
             "flop_per_shower": flop / len(first),
-        }
-
-
-def merge_samples(
-    settings: SamplingSettings,
-    *,
-    checkpoint: Path,
-    preprocessing: Path,
-    test: Path,
-    seed: int,
-    parts: Sequence[Path],
-    records: Sequence[Path],
-    output: Path,
-    record: Path,
-) -> None:
-    """Put showers that several jobs generated into one file: what `sample` writes in one job, to the byte.
-
-    The record has the showers and the times of all jobs together.
-
-    Parameters
-    ----------
-    settings, checkpoint, preprocessing, test, seed
-        What the parts were made with.
-    parts, records
-        Their showers and their records, in the order of the parts.
-
-    Raises
-    ------
-    CaloforgeError
-        If a part cannot be read or was made with another input.
-    """
-    with recorded(
-        record,
-        stage="sample",
-        inputs=[checkpoint, preprocessing, test],
-        settings=settings.model_dump(mode="json") | {"grid": None, "traversals": None},
-        seed=seed,
-        earlier=records,
-    ) as facts:
-        for path in records:
-            if entry(path, "inputs") != facts["inputs"]:
-                raise CaloforgeError(
-                    f"{path}: made from another checkpoint, preprocessing or test set than {checkpoint}, "
-                    f"{preprocessing} and {test}, expected the same"
-                )
-        with (
-            ShowerFile(test) as reference,
-            atomic_path(output) as partial,
-            ShowerWriter(partial, reference.geometry, reference.units) as writer,
-        ):
-            for path in parts:
-                writer.append_file(path)
-        generation_s = sum(entry(path, "generation_s") for path in records)
-        facts |= {
-            "device": ", ".join(sorted({entry(path, "device") for path in records})),
-            **{key: entry(records[0], key) for key in ("threads", "batch_size", "flop_per_shower")},
-            "showers": writer.n,
-            "generation_s": generation_s,
-            "ms_per_shower": 1000 * generation_s / writer.n,
         }
 
 

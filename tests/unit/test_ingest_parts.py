@@ -199,7 +199,9 @@ def test_a_file_listed_twice(tmp_path):
 def test_events_without_partner_in_another_job(tmp_path):
     fast, full = test_delphes.fast_events(), test_delphes.full_events(59)
     files = [
-        test_delphes.write_fast(tmp_path / f"fast{k}.root", test_delphes.chosen(fast, slice(30 * k, 30 * k + 30)))
+        test_delphes.write_fast(
+            tmp_path / f"fast{k}.root", test_delphes.chosen(fast, slice(30 * k, 30 * k + 30))
+        )
         for k in (0, 1)
     ]
     paired = [test_delphes.write_full(tmp_path / "full.root", full)]

@@ -26,7 +26,6 @@ rule ingest:
         ),
     log:
         "logs/ingest/{dataset}.log",
-    cache: workflow.enable_cache
     conda:
         "../../envs/caloforge.yaml"
     threads: 2
@@ -38,6 +37,7 @@ rule ingest:
             name for name in CONFIG.datasets if name not in (*CONFIG.combinations, *INGEST_PARTS)
         )
         or "(?!)",
+    cache: workflow.enable_cache
     script:
         "../scripts/ingest.py"
 
@@ -62,7 +62,6 @@ rule ingest_part:
         ),
     log:
         "logs/ingest_part/{dataset}/{part}.log",
-    cache: workflow.enable_cache
     conda:
         "../../envs/caloforge.yaml"
     threads: 2
@@ -71,6 +70,7 @@ rule ingest_part:
         runtime=120,
     wildcard_constraints:
         dataset="|".join(INGEST_PARTS) or "(?!)",
+    cache: workflow.enable_cache
     script:
         "../scripts/ingest_part.py"
 
@@ -106,7 +106,6 @@ rule merge_parts:
         ),
     log:
         "logs/merge_parts/{dataset}.log",
-    cache: workflow.enable_cache
     conda:
         "../../envs/caloforge.yaml"
     threads: 2
@@ -115,5 +114,6 @@ rule merge_parts:
         runtime=120,
     wildcard_constraints:
         dataset="|".join(INGEST_PARTS) or "(?!)",
+    cache: workflow.enable_cache
     script:
         "../scripts/merge_parts.py"

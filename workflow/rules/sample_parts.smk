@@ -46,7 +46,9 @@ rule merge_samples:
         model=lambda w: plain(CONFIG.models[w.model]),
         settings=plain(CONFIG.sampling),
         code=lambda w: code_digest(
-            "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
+            "caloforge.sampling",
+            "caloforge.sampling_parts",
+            f"caloforge.models.{CONFIG.models[w.model].family}.family",
         ),
     log:
         "logs/merge_samples/{dataset}/{model}/seed{seed}.log",

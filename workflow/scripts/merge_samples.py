@@ -4,7 +4,7 @@ from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
     from caloforge.config.stages import SamplingSettings
-    from caloforge.sampling import merge_samples
+    from caloforge.sampling_parts import merge_samples
 
     inputs = {name: snakemake.input[name] for name in ("checkpoint", "preprocessing", "test")}
     merge_samples(

@@ -148,7 +148,7 @@ class Config(Settings):
 
     @property
     def ingest_parts(self) -> dict[str, dict[int, list[str]]]:
-        """Local files that each numbered job of an ingest opens, by data set; only those with several jobs."""
+        """Local files that each job of an ingest opens, for data sets whose ingest has several jobs."""
         parts = {
             name: _ingest_parts(dataset, self.remote_files)
             for name, dataset in self.datasets.items()

@@ -1,4 +1,4 @@
-"""The source files of a data set: which there are, which of them a job reads, and that they stay as they are."""
+"""The source files of a data set: which of them a job reads, and that they stay as they are."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
