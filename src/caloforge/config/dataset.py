@@ -122,6 +122,11 @@ class DatasetSettings(Settings):
         """Whether each event is the shower of one primary, and not a collision."""
         return getattr(self.source, "incident_energy", None) is not None
 
+    def ingest_parts(self, files: int) -> list[range]:
+        """Indices of the source files that each job of ingest reads, where there are so many files."""
+        size = self.files_per_job or files
+        return [range(first, min(first + size, files)) for first in range(0, files, size)]
+
     @model_validator(mode="after")
     def _axes_are_those_of_the_geometry(self) -> "DatasetSettings":
         axes, sum_layers = getattr(self.source, "axes", None), getattr(self.source, "sum_layers", 0)

@@ -359,10 +359,11 @@ def all_paired_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> 
 
 
 def _ingest_parts(dataset: DatasetSettings, remote: Collection[str]) -> list[list[str]]:
-    files, size = all_files(dataset, remote), dataset.files_per_job
-    parts = [files[first : first + size] for first in range(0, len(files), size)]
-    if not dataset.source.files_stand_alone:
-        parts = [files] * len(parts)
+    files = all_files(dataset, remote)
+    parts = [
+        files[own.start : own.stop] if dataset.source.files_stand_alone else files
+        for own in dataset.ingest_parts(len(files))
+    ]
     return [[file for file in part if not is_url(file)] for part in parts]
 
 

@@ -49,10 +49,11 @@ def ingest_part(
     """
     sources = Sources(settings, name, files, paired)
     sources.check()
-    own = sources.own(part)
+    parts = settings.ingest_parts(len(sources.files))
+    own = parts[part]
     seen = [*sources.seen_by(own), *sources.paired]
     sources.check_files(seen)
-    digested = [*sources.files[own.start : own.stop], *sources.paired[part :: sources.parts]]
+    digested = [*sources.files[own.start : own.stop], *sources.paired[part :: len(parts)]]
     with ExitStack() as outputs:
         partial = {
             split: outputs.enter_context(atomic_path(path))

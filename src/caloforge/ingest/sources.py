@@ -62,16 +62,6 @@ class Sources:
                     f"one or more of {', '.join(map(str, files))}"
                 )
 
-    @property
-    def parts(self) -> int:
-        """Number of jobs that share the files."""
-        return -(-len(self.files) // (self._settings.files_per_job or len(self.files)))
-
-    def own(self, part: int) -> range:
-        """Indices of the files that job number `part` reads."""
-        size = self._settings.files_per_job or len(self.files)
-        return range(part * size, min((part + 1) * size, len(self.files)))
-
     def seen_by(self, own: range) -> list[Path | str]:
         """The files that have to be opened to read those with the indices `own`, `paired` not among them."""
         if self._settings.source.files_stand_alone:
