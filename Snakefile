@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 
 from caloforge.code_digest import code_digest
 from caloforge.config.load import plain, validate
-from caloforge.config.project import paired_files, source_files
+from caloforge.config.project import all_files, all_paired_files, paired_files, source_files
 from caloforge.errors import CaloforgeError
 from caloforge.status.plan import write_plan
 
@@ -31,6 +31,7 @@ wildcard_constraints:
     applied="|".join(CONFIG.datasets),
     split="train|test",
     baseline="|".join(CONFIG.baselines) or "(?!)",
+    part="[0-9]+",
 
 
 onstart:
@@ -74,6 +75,11 @@ include: "workflow/rules/apply.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
+
+
+if CONFIG.sampling.jobs > 1:
+
+    include: "workflow/rules/sample_parts.smk"
 
 
 if CONFIG.timing:

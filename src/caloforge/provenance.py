@@ -60,12 +60,13 @@ def recorded(
     outputs: Iterable[Path] | Mapping[Path, Path],
     settings: Mapping[str, Any],
     seed: int | None = None,
+    earlier: Iterable[Path] = (),
 ) -> Iterator[dict[str, Any]]:
     """Time a stage and, when it ends well, write its record to `path` (JSON).
 
     Yields the record: its `inputs` already hold the digest of each input by its path, and the stage adds what
     only it knows, such as the device. Digests of the `outputs`, files or folders, are taken at the end, of a
-    mapping those of its values.
+    mapping those of its values. The times of `earlier` jobs, given by their records, are added to its own.
     """
     wall, cpu = time.monotonic(), time.process_time()
     started = _now()
@@ -81,8 +82,13 @@ def recorded(
     yield record
     where = outputs if isinstance(outputs, Mapping) else {output: output for output in outputs}
     record["outputs"] = {str(output): file_digest(present) for output, present in where.items()}
-    record["started"], record["ended"] = started, _now()
-    record["time_s"] = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+    times = [entry(of_job, "time_s") for of_job in earlier]
+    record["started"] = min([started, *(entry(of_job, "started") for of_job in earlier)])
+    record["ended"] = _now()
+    record["time_s"] = {
+        "wall": time.monotonic() - wall + sum(of_job["wall"] for of_job in times),
+        "cpu": time.process_time() - cpu + sum(of_job["cpu"] for of_job in times),
+    }
     write_json(path, record)
 
 

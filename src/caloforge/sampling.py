@@ -35,11 +35,12 @@ def sample(
     record: Path,
     grid: GridSettings | None = None,
     traversals: TraversalSettings | None = None,
+    part: int | None = None,
 ) -> None:
     """Generate showers and write them as canonical showers.
 
     The noise of a portion of `settings.batch_size` showers depends on the seed and the number of the portion
-    alone.
+    alone, so that it does not matter how many jobs share the portions.
 
     The record says how long a shower takes and how much arithmetic it is (see `count_flop`), counted in a
     portion that is generated beforehand and thrown away, so that the clock runs on warm networks.
@@ -59,6 +60,9 @@ def sample(
         Generate showers for each of its steps instead: for one condition after the other and for each of its
         values as many as `repeats` says, with the other conditions as `at` says. Portions count anew in every
         step, so that all steps have the same noise.
+    part
+        Number of the job, from 0, of the `settings.jobs` that share the test showers; None for all of them
+        and for a grid or traversals. A job may be left without any.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def sample(
             requested = _traversal_points(traversals, reference, settings.batch_size)
             portions, total = _portions(requested, traversals.repeats, settings.batch_size), len(requested)
         else:
-            portions, total = enumerate(reference.blocks(settings.batch_size)), len(reference)
+            portions, total = _share(reference, settings, part)
         first, generation_s = reference.read(0, settings.batch_size), 0.0
         flop = count_flop(lambda: generate(network, transforms, first, seed, device))
         with (
@@ -111,7 +115,7 @@ def sample(
             "batch_size": settings.batch_size,
             "showers": total,
             "generation_s": generation_s,
-            "ms_per_shower": 1000 * generation_s / total,
+            "ms_per_shower": 1000 * generation_s / total if total else None,
             "flop_per_shower": flop / len(first),
         }
 
@@ -125,6 +129,19 @@ def generate(
     with torch.inference_mode():
         transformed = network.generate(inputs, rng).float().cpu().numpy()
     return preprocessing.inverse(transformed)
+
+
+def _share(
+    reference: ShowerFile, settings: SamplingSettings, part: int | None
+) -> tuple[Iterator[tuple[int, Showers]], int]:
+    """The portions of the test showers that a job generates, each with its number, and their showers."""
+    size, n = settings.batch_size, len(reference)
+    portions = -(-n // size)
+    first, end = (0, portions) if part is None else (portions * k // settings.jobs for k in (part, part + 1))
+    showers = min(end * size, n) - min(first * size, n)
+    return (
+        (number, reference.read(number * size, min((number + 1) * size, n))) for number in range(first, end)
+    ), showers
 
 
 def _portions(requested: Showers, step: int, batch_size: int) -> Iterator[tuple[int, Showers]]:

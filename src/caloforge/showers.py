@@ -139,6 +139,12 @@ class ShowerWriter:
             if start + count == self._rows:
                 self._write(self._rows)
 
+    def append_file(self, path: Path) -> None:
+        """Put all showers of another canonical file behind what the file holds, some chunks at a time."""
+        with ShowerFile(path) as file:
+            for block in file.blocks(self._rows):
+                self.append(block)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

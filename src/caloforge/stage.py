@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def stage(log: str | Path, gpus: int = 0) -> Iterator[None]:
-    """Log to the file `log` and to standard error while the block runs, with `gpus` GPUs of the machine for it.
+    """Log to the file `log` and to standard error while the block runs, for which `gpus` GPUs are set aside.
 
     Lines on standard error, where jobs that run side by side meet, begin with the name of the job. A
     `CaloforgeError` becomes one line, `error: ...`, and exit status 1. Any other exception is a bug: its

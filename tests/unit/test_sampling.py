@@ -13,6 +13,7 @@ from caloforge.models.conditional_wgan.settings import ConditionalWGANSettings, 
 from caloforge.models.family import build
 from caloforge.preprocessing import Preprocessing
 from caloforge.sampling import sample
+from caloforge.sampling_parts import merge_samples
 from caloforge.showers import ShowerFile, Showers, ShowerWriter
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (14, 14), "cell_size_mm": (10, 10)}])
@@ -59,13 +60,19 @@ def save(path, geometry=GEOMETRY, preprocessing=PREPROCESSING, model=MODEL, kind
     )
 
 
+def inputs(folder):
+    return {
+        "checkpoint": folder / "checkpoint.pt",
+        "preprocessing": folder / "preprocessing.json",
+        "test": folder / "test.h5",
+    }
+
+
 def run(folder, *, seed=1, output="samples.h5", grid=None):
     sample(
         MODEL,
         SamplingSettings(batch_size=16, device="cpu"),
-        checkpoint=folder / "checkpoint.pt",
-        preprocessing=folder / "preprocessing.json",
-        test=folder / "test.h5",
+        **inputs(folder),
         seed=seed,
         output=folder / output,
         record=folder / "sample.json",
@@ -112,6 +119,55 @@ def test_bytes_depend_on_the_seed_alone(trained):
     a, b, c = ((trained / name).read_bytes() for name in ("a.h5", "b.h5", "c.h5"))
     assert a == b
     assert a != c
+
+
+def run_part(folder, jobs, part):
+    made = {"output": folder / f"part{part}.h5", "record": folder / f"part{part}.json"}
+    settings = SamplingSettings(batch_size=16, device="cpu", jobs=jobs)
+    sample(MODEL, settings, **inputs(folder), seed=1, part=part, **made)
+    return made
+
+
+def merge(folder, made):
+    merge_samples(
+        SamplingSettings(batch_size=16, device="cpu", jobs=len(made)),
+        **inputs(folder),
+        seed=1,
+        parts=[part["output"] for part in made],
+        records=[part["record"] for part in made],
+        output=folder / "merged.h5",
+        record=folder / "merged.json",
+    )
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 4, 7])  # of 4 portions
+def test_parts_put_together_are_the_whole(trained, jobs):
+    run(trained)
+    made = [run_part(trained, jobs, part) for part in range(jobs)]
+    merge(trained, made)
+    assert (trained / "merged.h5").read_bytes() == (trained / "samples.h5").read_bytes()
+    whole, merged, *parts = (
+        json.loads(path.read_text())
+        for path in (trained / "sample.json", trained / "merged.json", *(part["record"] for part in made))
+    )
+    assert whole.keys() == merged.keys()
+    same = ("stage", "inputs", "seed", "device", "threads", "batch_size", "showers", "flop_per_shower")
+    assert {key: merged[key] for key in same} == {key: whole[key] for key in same}
+    assert sum(part["showers"] for part in parts) == merged["showers"] == 50
+    generation_s = sum(part["generation_s"] for part in parts)
+    assert merged["generation_s"] == pytest.approx(generation_s)
+    assert merged["ms_per_shower"] == pytest.approx(1000 * generation_s / 50)
+    assert merged["time_s"]["cpu"] > sum(part["time_s"]["cpu"] for part in parts)
+
+
+def test_a_part_of_another_checkpoint_is_refused(trained):
+    made = [run_part(trained, 2, 0)]
+    torch.manual_seed(1)
+    save(trained / "checkpoint.pt")
+    made.append(run_part(trained, 2, 1))
+    with pytest.raises(CaloforgeError, match=r"part0\.json: made from another checkpoint"):
+        merge(trained, made)
+    assert not (trained / "merged.h5").exists()
 
 
 def test_a_grid_gives_every_combination(trained):

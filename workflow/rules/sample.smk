@@ -15,6 +15,7 @@ rule sample:
         settings=plain(CONFIG.sampling),
         grid=None,
         traversals=None,
+        part=None,
         code=lambda w: code_digest(
             "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),
@@ -42,6 +43,7 @@ use rule sample as sample_grid with:
         settings=plain(CONFIG.sampling),
         grid=lambda w: plain(CONFIG.run(w.dataset, w.model).grid),
         traversals=None,
+        part=None,
         code=lambda w: code_digest(
             "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),
@@ -60,6 +62,7 @@ use rule sample as sample_traversals with:
         settings=plain(CONFIG.sampling),
         grid=None,
         traversals=lambda w: plain(CONFIG.run(w.dataset, w.model).traversals),
+        part=None,
         code=lambda w: code_digest(
             "caloforge.sampling", f"caloforge.models.{CONFIG.models[w.model].family}.family"
         ),

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 from caloforge.stage import paths, stage
 
 with stage(snakemake.log[0]):
@@ -8,8 +6,8 @@ with stage(snakemake.log[0]):
 
     ingest(
         DatasetSettings(**snakemake.params.settings),
-        name=snakemake.wildcards.dataset,
-        files=[*map(Path, snakemake.input.files), *snakemake.params.urls],
-        paired=[*map(Path, snakemake.input.paired), *snakemake.params.paired_urls],
+        name=snakemake.params.name,
+        files=snakemake.params.files,
+        paired=snakemake.params.paired,
         **paths(snakemake.output),
     )

@@ -11,6 +11,7 @@ with stage(snakemake.log[0], gpus=snakemake.resources.gpu):
         SamplingSettings(**snakemake.params.settings),
         grid=grid and GridSettings(**grid),
         traversals=traversals and TraversalSettings(**traversals),
+        part=snakemake.params.part,
         seed=int(snakemake.wildcards.seed),
         **paths(snakemake.input, snakemake.output),
     )

@@ -107,6 +107,10 @@ class DatasetSettings(Settings):
     chunk_events: PositiveInt = Field(
         default=5000, description="events read and held in memory at a time during ingest"
     )
+    files_per_job: PositiveInt | None = Field(
+        default=None,
+        description="source files that a job of ingest reads, at most; null for all files in one job",
+    )
 
     @property
     def paired(self) -> bool:
@@ -117,6 +121,11 @@ class DatasetSettings(Settings):
     def has_primaries(self) -> bool:
         """Whether each event is the shower of one primary, and not a collision."""
         return getattr(self.source, "incident_energy", None) is not None
+
+    def ingest_parts(self, files: int) -> list[range]:
+        """Indices of the source files that each job of ingest reads, where there are so many files."""
+        size = self.files_per_job or files
+        return [range(first, min(first + size, files)) for first in range(0, files, size)]
 
     @model_validator(mode="after")
     def _axes_are_those_of_the_geometry(self) -> "DatasetSettings":

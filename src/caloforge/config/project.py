@@ -161,6 +161,16 @@ class Config(Settings):
         }
 
     @property
+    def ingest_parts(self) -> dict[str, dict[int, list[str]]]:
+        """Local files that each job of an ingest opens, for data sets whose ingest has several jobs."""
+        parts = {
+            name: _ingest_parts(dataset, self.remote_files)
+            for name, dataset in self.datasets.items()
+            if dataset.files_per_job and name not in self.combinations
+        }
+        return {name: dict(enumerate(files)) for name, files in parts.items() if len(files) > 1}
+
+    @property
     def combinations(self) -> tuple[str, ...]:
         """Names of the data sets that combine others."""
         return tuple(name for name, data in self.datasets.items() if isinstance(data, CombinedDataset))
@@ -356,6 +366,25 @@ def source_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list
 def paired_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list[str]:
     """The files of the full simulation that `source_files` are paired with, sorted; often none."""
     return _sorted_files(dataset.source.paired_files, remote)
+
+
+def all_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list[str]:
+    """The source files of a data set in the order in which they are read: paths, then URLs."""
+    return [*source_files(dataset, remote), *dataset.source.urls]
+
+
+def all_paired_files(dataset: DatasetSettings, remote: Collection[str] = ()) -> list[str]:
+    """The files that `all_files` are paired with: paths, then URLs."""
+    return [*paired_files(dataset, remote), *dataset.source.paired_urls]
+
+
+def _ingest_parts(dataset: DatasetSettings, remote: Collection[str]) -> list[list[str]]:
+    files = all_files(dataset, remote)
+    parts = [
+        files[own.start : own.stop] if dataset.source.files_stand_alone else files
+        for own in dataset.ingest_parts(len(files))
+    ]
+    return [[file for file in part if not is_url(file)] for part in parts]
 
 
 def _sorted_files(patterns: Iterable[str], remote: Collection[str]) -> list[str]:

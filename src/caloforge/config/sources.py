@@ -62,6 +62,11 @@ class _Source(Settings):
         """Those of `paired_files` that are read from servers."""
         return tuple(filter(is_url, self.paired_files))
 
+    @property
+    def files_stand_alone(self) -> bool:
+        """Whether a file can be read without the others: events are neither counted over files nor paired."""
+        return not self.paired and self.event is not None
+
     def place_of(self, pattern: str) -> tuple[str | int, ...]:
         """Path below `source` of the key that holds `pattern`."""
         return ("files", self.files.index(pattern))

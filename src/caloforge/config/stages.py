@@ -111,6 +111,11 @@ class SamplingSettings(Settings):
     batch_size: PositiveInt = Field(default=256, description="showers per pass through the generator")
     threads: PositiveInt = Field(default=2, description="CPU threads")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    jobs: PositiveInt = Field(
+        default=1,
+        description="jobs that share the showers for the conditions of a test set; those of a grid and of "
+        "traversals are always generated in one",
+    )
 
 
 class TimingSettings(Settings):

@@ -1,5 +1,6 @@
 """Consecutive events of a source file, checked while they become showers."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from caloforge.showers import Showers
 
 BATCH_BYTES = 32 << 20
 """Largest size of the showers of a batch [bytes], however many events the settings allow."""
+EVERY_FILE = range(sys.maxsize)
+"""Indices of all files of a source."""
 LARGEST_CELL_MEV = 1e9
 """No cell of any detector holds a PeV."""
 

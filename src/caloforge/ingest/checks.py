@@ -1,8 +1,9 @@
 """What ingest learns of the data while they stream past, and what it refuses about them as a whole."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ EVENTS_AT_A_TIME = 4_000_000
 class Survey:
     """Sums over all showers of a data set, in memory that does not grow with their number.
 
+    The sums are exact, so that they are the same whether one survey takes in all files or several do, whose
+    states are put together.
+
     Parameters
     ----------
     settings
@@ -53,7 +57,7 @@ class Survey:
         even = step * np.arange(100, FRACTION_BINS + 2)
         self._fraction_edges = np.concatenate([[0], np.geomspace(1e-12, even[0], 2000, endpoint=False), even])
         self._fractions = np.zeros(len(self._fraction_edges), dtype=np.int64)
-        self._counts: Counter[str] = Counter()
+        self._counts: defaultdict[str, Fraction] = defaultdict(Fraction)
         self._events = self._empty = self._hit_cells = 0
         self._leaning, self._deepening = Correlations(2, 2), Correlations(3, 1)
 
@@ -72,13 +76,12 @@ class Survey:
         )
         incident_MeV = showers.incident_energies[:, 0].astype(np.float64)
         self._check_energies(batch, visible_MeV, incident_MeV)
-        self._counts.update(batch.counts())
+        self._count(batch.counts())
         self._events += len(showers)
         self._empty += int(np.count_nonzero(visible_MeV == 0))
         self._hit_cells += int(np.count_nonzero(showers.showers))
         for name, values in {"incident energy": incident_MeV / 1000, **showers.conditions}.items():
-            low, high = self._ranges.get(name, (np.inf, -np.inf))
-            self._ranges[name] = float(values.min(initial=low)), float(values.max(initial=high))
+            self._widen(name, values)
         with np.errstate(divide="ignore", invalid="ignore"):
             centres = [moment / visible_MeV for moment in moments]
             if check := self._settings.axis_check:
@@ -89,6 +92,41 @@ class Survey:
                 self._leaning.add(centres[1:], slopes)
             if self._is_deep:
                 self._deepening.add(centres, [np.log(incident_MeV)])
+
+    def state(self) -> dict[str, Any]:
+        """All sums as plain data, for `include`."""
+        bins = np.flatnonzero(self._fractions)
+        return {
+            "ranges": self._ranges,
+            "fractions": {"bins": bins.tolist(), "events": self._fractions[bins].tolist()},
+            "counts": {name: str(count) for name, count in self._counts.items()},
+            "events": self._events,
+            "empty": self._empty,
+            "hit_cells": self._hit_cells,
+            "leaning": self._leaning.state(),
+            "deepening": self._deepening.state(),
+        }
+
+    def include(self, state: Mapping[str, Any]) -> None:
+        """Take in what the survey of other events of the data set has added up."""
+        for name, ends in state["ranges"].items():
+            self._widen(name, np.array(ends))
+        self._fractions[state["fractions"]["bins"]] += np.array(state["fractions"]["events"], dtype=np.int64)
+        self._count(state["counts"])
+        self._events += state["events"]
+        self._empty += state["empty"]
+        self._hit_cells += state["hit_cells"]
+        self._leaning.include(state["leaning"])
+        self._deepening.include(state["deepening"])
+
+    def _count(self, counts: Mapping[str, float | str]) -> None:
+        for name, count in counts.items():
+            self._counts[name] += Fraction(count)
+
+    def _widen(self, name: str, values: np.ndarray) -> None:
+        if len(values):
+            low, high = self._ranges.get(name, (np.inf, -np.inf))
+            self._ranges[name] = float(values.min(initial=low)), float(values.max(initial=high))
 
     def check(self, name: str) -> None:
         """Refuse a data set called `name` whose units or axes look wrong as a whole.
@@ -202,7 +240,10 @@ class Survey:
             "axis_check": {"x": x, "x_crossed": x_crossed, "y": y, "y_crossed": y_crossed}
             if self._settings.axis_check
             else None,
-            "counts": dict(self._counts),
+            "counts": {
+                name: int(count) if count.denominator == 1 else float(count)
+                for name, count in self._counts.items()
+            },
         }
 
     def _fraction_quantile(self, q: float) -> float:
@@ -214,22 +255,34 @@ class Correlations:
 
     def __init__(self, rows: int, columns: int) -> None:
         self._rows = rows
-        self._products = np.zeros((1 + rows + columns, 1 + rows + columns))
+        self._products = np.full((1 + rows + columns, 1 + rows + columns), Fraction(0))
 
     def add(self, rows: list[np.ndarray], columns: list[np.ndarray]) -> None:
         """Take in events, one array of shape (n,) per quantity, but for those with one that is not finite."""
         table = np.stack([np.ones_like(rows[0]), *rows, *columns], axis=1)
         table = table[np.isfinite(table).all(axis=1)]
-        self._products += table.T @ table
+        self._products += _exact(table.T @ table)
+
+    def state(self) -> list[list[str]]:
+        """All sums as plain data, for `include`."""
+        return [[str(total) for total in row] for row in self._products]
+
+    def include(self, state: Sequence[Sequence[str]]) -> None:
+        """Add the sums over other events."""
+        self._products += _exact(state)
 
     def values(self) -> list[list[float]]:
         """One list per row, of the correlations with the columns; 0 where one does not vary."""
-        n, sums, squares = self._products[0, 0], self._products[0, 1:], self._products[1:, 1:]
+        products = self._products.astype(float)
+        n, sums, squares = products[0, 0], products[0, 1:], products[1:, 1:]
         covariance = squares - np.outer(sums, sums) / max(n, 1)
         variance = np.diag(covariance)
         spread = np.sqrt(np.where(variance > ROUNDING * np.diag(squares), variance, np.inf))
         correlation = covariance / np.outer(spread, spread)
         return correlation[: self._rows, self._rows :].tolist()
+
+
+_exact = np.vectorize(Fraction, otypes=[object])
 
 
 def _positions(geometry: Geometry) -> list[np.ndarray]:

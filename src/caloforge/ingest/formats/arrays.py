@@ -15,6 +15,7 @@ from caloforge.geometry import Geometry
 from caloforge.ingest.axes import canonical, check_shape
 from caloforge.ingest.batch import (
     CELL_ENERGY,
+    EVERY_FILE,
     Batch,
     Entries,
     SourceFile,
@@ -38,15 +39,20 @@ def check_file(path: Path) -> None:
         pass
 
 
-def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path] = ()) -> Iterator[Batch]:
+def read(
+    settings: DatasetSettings,
+    files: Sequence[Path],
+    paired: Sequence[Path] = (),
+    own: range = EVERY_FILE,
+) -> Iterator[Batch]:
     """Read HDF5 and npz files in batches."""
     parts, before = _parts(settings), 0
-    for path in files:
+    for number, path in enumerate(files):
         with _open(path, settings.source.allow_pickle) as file:
             primaries = PrimaryColumns.of(settings, file.names, str(path), "key")
             arrays = {key: _find(file, key, path) for key in dict.fromkeys((*parts, *primaries.columns))}
             n = _check(arrays, parts, settings, path)
-            for start in range(0, n, batch_events(settings)):
+            for start in range(0, n if number in own else 0, batch_events(settings)):
                 rows = slice(start, min(start + batch_events(settings), n))
                 found = {key: _read(array, rows, key, path) for key, array in arrays.items()}
                 events = _Events(str(path), start, before, found, parts, settings, primaries)

@@ -11,7 +11,15 @@ import uproot
 
 from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
-from caloforge.ingest.batch import CELL_ENERGY, Batch, Entries, SourceFile, batch_events, cell_energies_MeV
+from caloforge.ingest.batch import (
+    CELL_ENERGY,
+    EVERY_FILE,
+    Batch,
+    Entries,
+    SourceFile,
+    batch_events,
+    cell_energies_MeV,
+)
 from caloforge.ingest.pairing import Events, pair
 from caloforge.ingest.root import (
     LIST,
@@ -34,7 +42,12 @@ KEPT_BYTES = 64 << 20
 check_file = check_header
 
 
-def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path] = ()) -> Iterator[Batch]:
+def read(
+    settings: DatasetSettings,
+    files: Sequence[Path],
+    paired: Sequence[Path] = (),
+    own: range = EVERY_FILE,
+) -> Iterator[Batch]:
     """Read Delphes trees in batches, in their order, each event with its partner of the full simulation.
 
     A pixel holds the sum of Eem + Ehad over the towers whose centre is in it. A tower with E above 0 that has
@@ -48,12 +61,13 @@ def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path
     pairs = pair(_fast_events(settings, files), full.events, source.unmatched) if full else None
     branches = [source.event, *_tower_branches(settings)]
     before = 0
-    for path in files:
+    for number, path in enumerate(files):
         with open_root(path) as root:
             tree, where = _find_tree(root, path, source.tree, [(name, LIST) for name in branches])
             file = SourceFile(path, tree.num_entries)
             first_entry = 0
-            for arrays in tree.iterate(branches, step_size=batch_events(settings)):
+            steps = tree.iterate(branches, step_size=batch_events(settings)) if number in own else ()
+            for arrays in steps:
                 images = _Images(settings, where, first_entry, arrays)
                 if full and pairs:
                     index = before + first_entry
@@ -61,7 +75,7 @@ def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path
                     images.counted.update(pairs.counts if index == 0 else {})
                 yield Batch(file, where, first_entry, images.showers, images.counts, images.kept)
                 first_entry += len(arrays)
-        before += first_entry
+        before += file.events
 
 
 def _find_tree(

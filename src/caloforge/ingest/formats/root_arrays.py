@@ -10,7 +10,15 @@ import numpy as np
 from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
 from caloforge.ingest.axes import canonical, check_shape
-from caloforge.ingest.batch import CELL_ENERGY, Batch, Entries, batch_events, cell_energies_MeV
+from caloforge.ingest.batch import (
+    CELL_ENERGY,
+    EVERY_FILE,
+    Batch,
+    Entries,
+    SourceFile,
+    batch_events,
+    cell_energies_MeV,
+)
 from caloforge.ingest.columns import alternatives
 from caloforge.ingest.primaries import PrimaryColumns
 from caloforge.ingest.root import (
@@ -30,26 +38,34 @@ check_file = check_header
 
 
 def read(
-    settings: DatasetSettings, files: Sequence[Path | str], paired: Sequence[Path | str] = ()
+    settings: DatasetSettings,
+    files: Sequence[Path | str],
+    paired: Sequence[Path | str] = (),
+    own: range = EVERY_FILE,
 ) -> Iterator[Batch]:
     """Read ROOT files in batches."""
-    source = settings.source
     before = 0
-    for path in files:
-        with open_events(path, source) as (_, tree, file):
-            where = f"{path}: tree {source.tree}"
-            primaries = PrimaryColumns.of(settings, tree.keys(), where)
-            check_primaries(tree, where, primaries)
-            cells = _cell_branches(tree, where, source.cells)
-            names = dict.fromkeys((*primaries.columns, *cells))
-            first_entry = 0
-            for columns in number_batches(tree, where, tuple(names), batch_events(settings)):
-                n = len(columns[cells[0]])
-                entries = primaries.entries(columns, n, where, first_entry, before, "branch")
-                convert = partial(_showers, settings, primaries, entries, columns, cells)
-                yield Batch(file, where, first_entry, convert)
-                first_entry += n
+    for number, path in enumerate(files):
+        with open_events(path, settings.source) as (_, tree, file):
+            if number in own:
+                yield from _batches(settings, tree, file, before)
         before += file.events
+
+
+def _batches(settings: DatasetSettings, tree: Tree, file: SourceFile, before: int) -> Iterator[Batch]:
+    """Read a file in batches; `before` is the number of events in the files before it."""
+    where = f"{file.path}: tree {settings.source.tree}"
+    primaries = PrimaryColumns.of(settings, tree.keys(), where)
+    check_primaries(tree, where, primaries)
+    cells = _cell_branches(tree, where, settings.source.cells)
+    names = dict.fromkeys((*primaries.columns, *cells))
+    first_entry = 0
+    for columns in number_batches(tree, where, tuple(names), batch_events(settings)):
+        n = len(columns[cells[0]])
+        entries = primaries.entries(columns, n, where, first_entry, before, "branch")
+        convert = partial(_showers, settings, primaries, entries, columns, cells)
+        yield Batch(file, where, first_entry, convert)
+        first_entry += n
 
 
 def _cell_branches(tree: Tree, where: str, cells: str) -> tuple[str, ...]:

@@ -12,7 +12,15 @@ import uproot
 from caloforge.config.dataset import DatasetSettings
 from caloforge.config.sources import RootCells
 from caloforge.errors import CaloforgeError
-from caloforge.ingest.batch import CELL_ENERGY, Batch, Entries, batch_events, cell_energies_MeV
+from caloforge.ingest.batch import (
+    CELL_ENERGY,
+    EVERY_FILE,
+    Batch,
+    Entries,
+    SourceFile,
+    batch_events,
+    cell_energies_MeV,
+)
 from caloforge.ingest.primaries import PrimaryColumns
 from caloforge.ingest.root import (
     LIST,
@@ -33,30 +41,41 @@ check_file = check_header
 
 
 def read(
-    settings: DatasetSettings, files: Sequence[Path | str], paired: Sequence[Path | str] = ()
+    settings: DatasetSettings,
+    files: Sequence[Path | str],
+    paired: Sequence[Path | str] = (),
+    own: range = EVERY_FILE,
 ) -> Iterator[Batch]:
     """Read ROOT files in batches."""
-    source, events = settings.source, batch_events(settings)
     before = 0
-    for path in files:
-        with open_events(path, source) as (root, tree, file):
-            where = f"{path}: tree {source.tree}"
-            primaries = PrimaryColumns.of(settings, tree.keys(), where)
-            check_primaries(tree, where, primaries)
-            cells_tree, cells_where = _beside(tree, where, root, path, source)
-            branches = _cell_branches(cells_tree, cells_where, settings)
-            batches = zip(
-                number_batches(tree, where, primaries.columns, events),
-                cells_tree.iterate(branches, step_size=events),
-                strict=True,
-            )
-            first_entry = 0
-            for columns, arrays in batches:
-                entries = primaries.entries(columns, len(arrays), where, first_entry, before, "branch")
-                hits = _Hits(settings, arrays, replace(entries, where=cells_where))
-                yield Batch(file, where, first_entry, partial(_showers, primaries, entries, columns, hits))
-                first_entry += len(arrays)
+    for number, path in enumerate(files):
+        with open_events(path, settings.source) as (root, tree, file):
+            if number in own:
+                yield from _batches(settings, root, tree, file, before)
         before += file.events
+
+
+def _batches(
+    settings: DatasetSettings, root: uproot.ReadOnlyDirectory, tree: Tree, file: SourceFile, before: int
+) -> Iterator[Batch]:
+    """Read a file in batches; `before` is the number of events in the files before it."""
+    source, events = settings.source, batch_events(settings)
+    where = f"{file.path}: tree {source.tree}"
+    primaries = PrimaryColumns.of(settings, tree.keys(), where)
+    check_primaries(tree, where, primaries)
+    cells_tree, cells_where = _beside(tree, where, root, file.path, source)
+    branches = _cell_branches(cells_tree, cells_where, settings)
+    batches = zip(
+        number_batches(tree, where, primaries.columns, events),
+        cells_tree.iterate(branches, step_size=events),
+        strict=True,
+    )
+    first_entry = 0
+    for columns, arrays in batches:
+        entries = primaries.entries(columns, len(arrays), where, first_entry, before, "branch")
+        hits = _Hits(settings, arrays, replace(entries, where=cells_where))
+        yield Batch(file, where, first_entry, partial(_showers, primaries, entries, columns, hits))
+        first_entry += len(arrays)
 
 
 def _beside(

@@ -13,7 +13,14 @@ from uproot.behaviors.TH2 import TH2
 
 from caloforge.config.dataset import DatasetSettings
 from caloforge.errors import CaloforgeError
-from caloforge.ingest.batch import CELL_ENERGY, Batch, SourceFile, batch_events, cell_energies_MeV
+from caloforge.ingest.batch import (
+    CELL_ENERGY,
+    EVERY_FILE,
+    Batch,
+    SourceFile,
+    batch_events,
+    cell_energies_MeV,
+)
 from caloforge.ingest.columns import alternatives
 from caloforge.ingest.pairing import Events, pair
 from caloforge.ingest.root import check_header, open_root
@@ -26,7 +33,9 @@ EDGE_TOLERANCE = 1e-3
 check_file = check_header
 
 
-def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path]) -> Iterator[Batch]:
+def read(
+    settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path], own: range = EVERY_FILE
+) -> Iterator[Batch]:
     """Read the images of the fast simulation in batches, by their numbers, each with its full partner.
 
     The x axis of a histogram is eta, its y axis phi; underflow and overflow are left out. The number of an
@@ -36,9 +45,10 @@ def read(settings: DatasetSettings, files: Sequence[Path], paired: Sequence[Path
     fast = _Images(settings, "fast", files, 0)
     full = _Images(settings, "full", paired, settings.source.full_number_minus_fast)
     pairs = pair(fast.events, full.events, settings.source.unmatched)
-    counts = dict(pairs.counts)
-    spans = pairwise(fast.events.first.tolist())
-    for path, where, (first, end) in zip(files, fast.events.where, spans, strict=True):
+    counts = dict(pairs.counts) if 0 in own else {}
+    spans = list(pairwise(fast.events.first.tolist()))
+    for number in own[: len(files)]:
+        path, where, (first, end) = files[number], fast.events.where[number], spans[number]
         for index in range(first, end, batch_events(settings)):
             partner = pairs.partner[index : min(index + batch_events(settings), end)]
             kept = np.flatnonzero(partner >= 0)
