@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,8 +50,10 @@ def in_parts(directory, config, files, paired=(), between=lambda: None):
 
 
 def record_of(made):
-    """The record but for what differs between two runs."""
+    """The record but for what differs between two runs in two folders."""
     record = json.loads(made["record"].read_text())
+    assert record.pop("started") <= record.pop("ended")
+    record["outputs"] = {Path(path).name: digest for path, digest in record["outputs"].items()}
     assert record.pop("time_s").keys() == {"wall", "cpu"}
     del record["settings"]["files_per_job"]
     return record
