@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
@@ -220,8 +221,8 @@ class Config(Settings):
             if self._knows(search):
                 pair = Run(dataset=search.dataset, model=search.model, seeds=(search.seed,))
                 yield from self._pair_misfits(path, pair)
-                model, dataset = self.models[search.model], self.datasets[search.dataset]
-                for key, text in search_problems(search, model, dataset):
+                misfit = partial(_misfit, self.datasets[search.dataset])
+                for key, text in search_problems(search, self.models[search.model], misfit):
                     yield (*path, *key), text
         for number, name in enumerate(self.report.datasets):
             if name not in self.datasets:
@@ -257,12 +258,9 @@ class Config(Settings):
             at = ("models", run.model, "training", "validation")
             text = f"data set {run.dataset} is no grid of several layers"
             yield at, f"found 'shower_shapes', expected 'observables': {text}"
-        known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
-        for number, expression in enumerate(() if misfit else model.preprocessing.inputs or ()):
-            for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
-                if name not in known:
-                    at = ("models", run.model, "preprocessing", "inputs", number)
-                    yield at, f"{_unknown(name, known)} (data set {run.dataset})"
+        for number, text in () if misfit else _unknown_inputs(model, dataset):
+            at = ("models", run.model, "preprocessing", "inputs", number)
+            yield at, f"{text} (data set {run.dataset})"
         for key in ("grid", "traversals"):
             if getattr(run, key) and not dataset.has_primaries:
                 text = f"events of data set {run.dataset} have no primary to ask for"
@@ -337,6 +335,21 @@ def _differences(name: str, other: str, datasets: Mapping[str, DatasetSettings])
     ]
     for quantity in [*differ, *([] if units[0] == units[1] else ["conditions"])]:
         yield f"found {name} with other {quantity} than {other}, expected the same"
+
+
+def _misfit(dataset: DatasetSettings, model: ModelSettings) -> str | None:
+    """What keeps a model from learning a data set; None if nothing does."""
+    unknown = (text for _, text in _unknown_inputs(model, dataset))
+    return model.misfit(dataset) or next(unknown, None)
+
+
+def _unknown_inputs(model: ModelSettings, dataset: DatasetSettings) -> Iterator[tuple[int, str]]:
+    """Numbers of network inputs that name what a data set does not have, and a text."""
+    known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
+    for number, expression in enumerate(model.preprocessing.inputs or ()):
+        for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
+            if name not in known:
+                yield number, _unknown(name, known)
 
 
 def _is_deep_grid(dataset: DatasetSettings) -> bool:

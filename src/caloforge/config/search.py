@@ -1,7 +1,7 @@
 """Settings of searches for hyper-parameters."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -17,7 +17,6 @@ from pydantic import (
 )
 
 from caloforge.config.base import Settings, nearest, refusal
-from caloforge.config.dataset import DatasetSettings
 from caloforge.config.stages import ClassifierSettings, EvaluationSettings
 
 DISTANCES = ("ks", "wasserstein", "separation")
@@ -186,7 +185,7 @@ def is_integer(model: Settings, path: str) -> bool:
 
 
 def search_problems(
-    search: SearchSettings, model: Settings, dataset: DatasetSettings
+    search: SearchSettings, model: Settings, misfit: Callable[[Settings], str | None]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What keeps trials of a search from being made: keys below it, and a text.
 
@@ -194,8 +193,10 @@ def search_problems(
     ----------
     search
         The search.
-    model, dataset
+    model
         That it names.
+    misfit
+        Says what keeps a model from learning the data set of the search; None if nothing does.
     """
     yield from _objective_problems(search)
     known = [path for path in _paths(model) if path not in _FIXED]
@@ -205,12 +206,12 @@ def search_problems(
         elif path not in known:
             yield ("space", path), f"unknown key, {nearest(path, known)}"
         else:
-            for key, text in _value_problems(path, space, model, dataset):
+            for key, text in _value_problems(path, space, model, misfit):
                 yield ("space", path, *key), text
 
 
 def _value_problems(
-    path: str, space: Range | Choices, model: Settings, dataset: DatasetSettings
+    path: str, space: Range | Choices, model: Settings, misfit: Callable[[Settings], str | None]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     valid: list[Settings] = []
     for key, value in space.candidates.items():
@@ -219,9 +220,9 @@ def _value_problems(
         except ValidationError as error:
             yield key, refusal(error.errors(include_url=False)[0])
             return
-        misfit = valid[-1].misfit(dataset)
-        if misfit:
-            yield key, misfit
+        text = misfit(valid[-1])
+        if text:
+            yield key, text
     if isinstance(space, Choices):
         return
     held = value_at(valid[0], path)

@@ -1,5 +1,6 @@
 """The stage that trains a model of any family."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def train_model(
     checkpoint: Path,
     history: Path,
     record: Path,
+    validated: Callable[[int, float], None] | None = None,
 ) -> None:
     """Train a model of any family and write its checkpoint, history (CSV) and record (JSON).
 
@@ -47,6 +49,8 @@ def train_model(
         Digest of the code, so that a training is only resumed by the code that began it.
     work
         Folder that keeps the state of the training, to resume it after a kill.
+    validated
+        Called after an epoch with a validation, with its number and score; what it raises ends the training.
 
     Raises
     ------
@@ -80,4 +84,5 @@ def train_model(
         history=history,
         record=record,
         constants=validation.constants,
+        validated=validated,
     )

@@ -45,6 +45,7 @@ def run_training(
     history: Path,
     record: Path,
     constants: Mapping[str, Any] | None = None,
+    validated: Callable[[int, float], None] | None = None,
 ) -> None:
     """Set up a network on its device, train it with `fit` and write what comes out.
 
@@ -64,6 +65,8 @@ def run_training(
         Files the result depends on; `train`, `val` and `preprocessing` among them.
     constants
         Further entries of the record.
+    validated
+        As `fit` takes it.
 
     Raises
     ------
@@ -105,6 +108,7 @@ def run_training(
             seed=derive_seed(seed, stage, "steps"),
             identity=identity,
             work=work,
+            validated=validated,
         )
         checkpoints.save(
             checkpoint,
