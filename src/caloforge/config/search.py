@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -41,6 +42,14 @@ class Range(Settings):
         """The ends, by their keys."""
         return {("low",): self.low, ("high",): self.high}
 
+    @property
+    def last(self) -> float:
+        """The largest number that steps reach."""
+        if self.step is None:
+            return self.high
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return float(low + (high - low) // step * step)
+
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if self.low >= self.high:
@@ -49,6 +58,8 @@ class Range(Settings):
             raise ValueError(f"found {self.low:g} with log, expected a number above 0")
         if self.log and self.step:
             raise ValueError("found log and step, expected one of them")
+        if self.step and self.step > self.high - self.low:
+            raise ValueError(f"found the step {self.step:g}, expected one that fits into the range")
         return self
 
 
