@@ -28,12 +28,14 @@ wildcard_constraints:
     model="|".join(CONFIG.models),
     seed="[0-9]+",
     applied="|".join(CONFIG.datasets),
-    split="train|test",
+    split="train|val|test",
     baseline="|".join(CONFIG.baselines) or "(?!)",
+    search="|".join(CONFIG.searches) or "(?!)",
 
 
 localrules:
     all,
+    tune,
 
 
 rule all:
@@ -61,6 +63,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/apply.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 
 

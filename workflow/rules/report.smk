@@ -48,6 +48,9 @@ rule report:
         ],
         comparison=expand("{folder}/comparison.json", folder=COMPARISONS.values()),
         comparison_figures=expand("{folder}/figures", folder=COMPARISONS.values()),
+        searches=expand(
+            "{folder}/{name}", folder=SEARCHES.values(), name=("trials.json", "best.yaml", "figures")
+        ),
     output:
         output=report("results/report/index.html", caption="../report/page.rst", category="Report"),
         summary="results/report/summary.csv",
@@ -57,6 +60,7 @@ rule report:
         baselines=BASELINES,
         datasets=DATA_FOLDERS,
         comparisons=COMPARISONS,
+        searches=SEARCHES,
         title=CONFIG.report.title,
         code=code_digest("caloforge.report"),
     log:

@@ -13,6 +13,7 @@ with stage(snakemake.log[0]):
         ],
         datasets=paths(snakemake.params.datasets),
         comparisons=paths(snakemake.params.comparisons),
+        searches=paths(snakemake.params.searches),
         title=snakemake.params.title,
         **paths(snakemake.output),
     )

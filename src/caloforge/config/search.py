@@ -142,7 +142,7 @@ class SearchSettings(Settings):
         """Whether showers of every trial are evaluated, beyond the score of its epochs."""
         return self.objective != "validation"
 
-    def searches(self, *groups: str) -> bool:
+    def has(self, *groups: str) -> bool:
         """Whether settings of one of these groups are in the space, such as `preprocessing`."""
         return any(path.partition(".")[0] in groups for path in self.space)
 
@@ -210,6 +210,19 @@ def search_problems(
         Says what keeps a model from learning the data set of the search; None if nothing does.
     """
     yield from _objective_problems(search)
+    problems = list(_space_problems(search, model, misfit))
+    yield from problems
+    if not problems:
+        try:
+            search.first(model)
+        except ValidationError as error:
+            text = refusal(error.errors(include_url=False)[0])
+            yield ("space",), f"the first values of all settings are not valid together: {text}"
+
+
+def _space_problems(
+    search: SearchSettings, model: Settings, misfit: Callable[[Settings], str | None]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     known = [path for path in _paths(model) if path not in _FIXED]
     for path, space in search.space.items():
         if path in _FIXED:

@@ -128,7 +128,9 @@ def objective(path: Path, name: str) -> Score:
         for distance in DISTANCES
     }
     if name not in numbers:
-        raise CaloforgeError(f"{path}: objective {name!r} of the search is not in it, {nearest(name, numbers)}")
+        raise CaloforgeError(
+            f"{path}: objective {name!r} of the search is not in it, {nearest(name, numbers)}"
+        )
     if numbers[name]["value"] is None:
         raise UndefinedError(f"{name} is not defined for the generated showers")
     return Score(**numbers[name])

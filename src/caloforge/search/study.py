@@ -95,7 +95,9 @@ class SharedStudy:
         self.path = folder / _JOURNAL
         self.storage, self.study = _open(self.path, _DIRECTIONS[settings.direction])
         self.pruner = _pruner(settings)
-        self.sign = 1 if settings.direction == "minimise" else -1  # Optuna has one direction for all it is told
+        self.sign = (
+            1 if settings.direction == "minimise" else -1
+        )  # Optuna has one direction for all it is told
 
     def next_trial(self, job: int) -> int | None:
         """The number of an interrupted trial of a job (from 1) or of a new one; None when there is none left.
@@ -174,7 +176,8 @@ class SharedStudy:
         if len({trial.value for trial in complete}) < 2:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.settings.sampler_seed % 2**32)
-        return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        shares = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        return {path: float(share) for path, share in shares.items()}
 
     def _trials(self) -> list[FrozenTrial]:
         """Trials but for those that a job began and was killed before it could call them its own."""
@@ -249,5 +252,3 @@ def _held(lock: JournalFileOpenLock) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
