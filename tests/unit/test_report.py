@@ -62,13 +62,14 @@ def make_dataset(tmp_path):
 def rendered(tmp_path, make_run, make_dataset):
     """Render runs; the page, parsed, and the table."""
 
-    def run(*results, baselines=(), comparisons=None, **datasets):
+    def run(*results, baselines=(), comparisons=None, searches=None, **datasets):
         output, summary, cost = (tmp_path / "report" / name for name in ("index.html", "s.csv", "c.csv"))
         render(
             results or [make_run()],
             baselines=baselines,
             datasets=datasets or {"ecal": make_dataset()},
             comparisons=comparisons or {},
+            searches=searches or {},
             title="Report " + EVIL,
             output=output,
             summary=summary,

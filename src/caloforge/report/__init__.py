@@ -78,7 +78,8 @@ def render(
     Raises
     ------
     CaloforgeError
-        If a file of a run, a baseline, a data set, a comparison or a search is missing or is not what its stage writes.
+        If a file of a run, a baseline, a data set, a comparison or a search is missing or is not what its
+        stage writes.
     """
     figures = Figures()
     compared = {name: read_comparison(directory, figures) for name, directory in comparisons.items()}
