@@ -146,6 +146,7 @@ def _draw(
         np.array([result.error for result in results], np.float64),
         np.minimum if settings.direction == "minimise" else np.maximum,
     )
+    known = np.count_nonzero(objectives.is_complete)
     ticks = "Ticks at the lower edge: trials that were pruned or failed."
     yield Drawn(
         "history.svg",
@@ -167,7 +168,7 @@ def _draw(
             _SECTION,
             "Importance of the settings",
             "Share of each setting in the variance of the objective over the space that was searched, by a "
-            "functional analysis of variance of a random forest fitted to the completed trials.",
+            f"functional analysis of variance of a random forest fitted to the {known} completed trials.",
             figures_of.importances(shares),
         )
     yield Drawn(

@@ -1,12 +1,13 @@
 """The objective of a trial from an evaluation of its showers on the validation set."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from caloforge.config.base import nearest
 from caloforge.config.search import BOUNDED_DISTANCES, DISTANCES, SearchSettings
-from caloforge.config.stages import FigureSettings, SamplingSettings
+from caloforge.config.stages import ClassifierSettings, EvaluationSettings, FigureSettings, SamplingSettings
 from caloforge.errors import CaloforgeError
 from caloforge.evaluation import evaluate
 from caloforge.observables import observe
@@ -83,25 +84,56 @@ class ShowerScore:
                 output=reconstruction,
                 record=folder / "reconstruct.json",
             )
+        self._evaluate(self.settings.evaluation, folder, observables, showers, reconstruction)
+        return objective(folder / "metrics.json", self.settings.objective)
+
+    def check(self, folder: Path) -> None:
+        """Make sure, before anything is trained, that evaluations have the objective.
+
+        The validation set stands in for generated showers. Numbers that need a classifier or a trained
+        network are not looked for.
+
+        Raises
+        ------
+        CaloforgeError
+            If they have not.
+        """
+        if self.settings.objective.startswith(("auc_", "reconstructed_")):
+            return
+        short = self.settings.evaluation.model_copy(
+            update={"classifiers": ClassifierSettings(use=()), "bootstrap": 10}
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._evaluate(short, folder, self.val_observables, self.inputs.val, None)
+        with suppress(UndefinedError):
+            objective(folder / "metrics.json", self.settings.objective)
+
+    def _evaluate(
+        self,
+        settings: EvaluationSettings,
+        folder: Path,
+        observables: Path,
+        showers: Path,
+        reconstruction: Path | None,
+    ) -> None:
         evaluate(
-            self.settings.evaluation,
+            settings,
             FigureSettings(),
-            label=self.settings.label,
-            jet_radius=inputs.jets and inputs.jets.radius,
+            label="",
+            jet_radius=self.inputs.jets and self.inputs.jets.radius,
             generated=observables,
             reference=self.val_observables,
             independent=self.train_observables,
             generated_showers=showers,
-            reference_showers=inputs.val,
-            independent_showers=inputs.train,
+            reference_showers=self.inputs.val,
+            independent_showers=self.inputs.train,
             fast=self.val_fast,
             reconstruction=reconstruction,
             histories={},
             metrics=folder / "metrics.json",
-            figure_directory=folder / "figures",
+            figure_directory=None,
             record=folder / "evaluate.json",
         )
-        return objective(folder / "metrics.json", self.settings.objective)
 
 
 def objective(path: Path, name: str) -> Score:
@@ -128,9 +160,7 @@ def objective(path: Path, name: str) -> Score:
         for distance in DISTANCES
     }
     if name not in numbers:
-        raise CaloforgeError(
-            f"{path}: objective {name!r} of the search is not in it, {nearest(name, numbers)}"
-        )
+        raise CaloforgeError(f"objective of the search: found {name!r}, {nearest(name, [*means, *numbers])}")
     if numbers[name]["value"] is None:
         raise UndefinedError(f"{name} is not defined for the generated showers")
     return Score(**numbers[name])

@@ -89,7 +89,7 @@ class SharedStudy:
         folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.distributions = {
-            path: _distribution(path, space, model) for path, space in settings.space.items()
+            path: _distribution(path, space, model) for path, space in sorted(settings.space.items())
         }
         self.claims = JournalFileOpenLock(str(folder / "claims"))
         self.path = folder / _JOURNAL

@@ -95,7 +95,7 @@ def run_trials(
         digests = {name: facts["inputs"][str(path)] for name, path in present.items()}
         folder = work / _identity(plain, inputs, digests)
         study = SharedStudy(folder, settings, model)
-        score, numbers = _objective(settings, inputs, scored), []
+        score, numbers = _objective(settings, inputs, scored, folder / f"job_{job}"), []
         while (number := study.next_trial(job)) is not None:
             logger.info("trial %d: %s", number, study.values(number))
             _run(study, number, model, inputs, folder / f"trial_{number:04d}", score)
@@ -104,12 +104,15 @@ def run_trials(
 
 
 def _objective(
-    settings: SearchSettings, inputs: TrialInputs, scored: dict[str, Path]
+    settings: SearchSettings, inputs: TrialInputs, scored: dict[str, Path], folder: Path
 ) -> Callable[[Trained], Score]:
     """Where it is the validation score, trials do not depend on the code that evaluates showers."""
-    if settings.is_scored:
-        return import_module("caloforge.search.scoring").ShowerScore(settings, inputs, **scored)
-    return lambda trained: Score(entry(trained.record, "validation"), None)
+    if not settings.is_scored:
+        return lambda trained: Score(entry(trained.record, "validation"), None)
+    score = import_module("caloforge.search.scoring").ShowerScore(settings, inputs, **scored)
+    score.check(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return score
 
 
 def _run(
