@@ -1,0 +1,103 @@
+"""A search through the real workflow: two jobs, three trials of one epoch, and what makes it run again."""
+
+import csv
+import json
+from collections.abc import Callable
+
+import pytest
+import yaml
+from analysis import Analysis
+from test_rerun import AFTER_EVALUATION, AFTER_TRAINING, put
+
+LABEL = "three <trials>"
+SUMMARY = {"summarise_search", "report", "all"}
+
+
+@pytest.fixture(scope="module")
+def searched(finished: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    """A finished run with a search; tests must not change it."""
+    analysis = finished.copy(tmp_path_factory.mktemp("searched") / "analysis")
+    config = analysis.config
+    config["searches"] = {
+        "rates": {
+            "dataset": "ecal",
+            "model": "tiny",
+            "trials": 3,
+            "jobs": 2,
+            "objective": "mean_ks",
+            "random_trials": 2,
+            "label": LABEL,
+            "space": {
+                "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+                "training.epochs": {"low": 1, "high": 2},
+            },
+            "evaluation": {"bins": 10, "bootstrap": 10, "classifiers": {"use": []}},
+        }
+    }
+    analysis.configure(config)
+    analysis.make()
+    return analysis
+
+
+def test_jobs_share_the_trials_and_the_report_shows_them(searched: Analysis):
+    folder = searched.path / "results/searches/rates"
+    jobs = [json.loads((folder / f"jobs/{job}.json").read_text())["trials"] for job in (1, 2)]
+    assert sorted(number for job in jobs for number in job) == [0, 1, 2]
+    with (folder / "trials.csv").open(newline="") as file:
+        trials = list(csv.DictReader(file))
+    assert [trial["state"] for trial in trials] == ["complete"] * 3
+    assert all(0 < float(trial["mean_ks"]) <= 1 for trial in trials)
+    best = min(trials, key=lambda trial: float(trial["mean_ks"]))
+    overlay = yaml.safe_load((folder / "best.yaml").read_text())["models"]["tiny"]
+    assert overlay == {
+        "learning_rate": float(best["learning_rate"]),
+        "training": {"epochs": int(best["training.epochs"])},
+    }
+    page = (searched.path / "results/report/index.html").read_text()
+    assert 'id="search-rates"' in page
+    assert "three &lt;trials&gt;" in page
+    assert '<a href="../searches/rates/best.yaml">' in page
+    assert not list(folder.glob("work/*/trial_*/*.h5"))
+
+
+def test_trials_are_kept_from_the_test_set(searched: Analysis):
+    folder = searched.path / "results/searches/rates"
+    for job in (1, 2):
+        inputs = json.loads((folder / f"jobs/{job}.json").read_text())["inputs"]
+        assert len(inputs) == 6
+        assert not [path for path in inputs if "test" in path]
+
+
+def test_a_second_call_does_nothing(searched: Analysis):
+    assert "Nothing to be done" in searched.make("tune", "all")
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (put("searches", "rates", "trials", value=4), {"search"} | SUMMARY),
+        (put("searches", "rates", "label", value="other"), SUMMARY),
+        (put("searches", "rates", "objective", value="validation"), {"search"} | SUMMARY),
+        (put("models", "tiny", "learning_rate", value=0.005), {"train"} | AFTER_TRAINING),
+        (put("models", "tiny", "noise", value=9), {"search", "train"} | SUMMARY | AFTER_TRAINING),
+        (put("evaluation", "bins", value=12), {"evaluate"} | AFTER_EVALUATION),
+        (put("sampling", "batch_size", value=32), AFTER_TRAINING),
+        (put("report", "title", value="another title"), {"report", "all"}),
+    ],
+    ids=["trials", "label", "objective", "searched", "not_searched", "metrics", "sampling", "title"],
+)
+def test_a_search_runs_again_only_when_its_trials_would_change(
+    searched: Analysis, tmp_path, edit: Callable[[dict], None], expected: set[str]
+):
+    analysis = searched.copy(tmp_path / "analysis")
+    config = analysis.config
+    edit(config)
+    analysis.configure(config)
+    assert set(analysis.planned()) == expected
+
+
+def test_the_overlay_trains_the_model_with_the_best_settings(searched: Analysis):
+    overlay = searched.path / "results/searches/rates/best.yaml"
+    output = searched.make("--dry-run", "--configfile", str(overlay))
+    assert "rule train" in output
+    assert "rule search" not in output
