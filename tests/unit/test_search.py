@@ -22,7 +22,7 @@ from caloforge.search.scoring import objective
 from caloforge.search.study import PrunedError, SharedStudy
 from caloforge.search.trial import Trained, UndefinedError
 from caloforge.search.worker import run_trials
-from caloforge.training.loop import DivergedError
+from caloforge.training.loop import DivergedError, locked
 
 MODEL = ConditionalWGANSettings(family="conditional_wgan")
 RATE = {"learning_rate": {"low": "1e-5", "high": 1e-1, "log": True}}
@@ -326,7 +326,7 @@ class Jobs:
         if len(self.trained) == self.stop_at:
             raise KeyboardInterrupt
         if model.learning_rate > 0.01:
-            raise DivergedError("loss became nan")
+            raise DivergedError("loss became nan", ": advice")
         values = {"learning_rate": model.learning_rate, "critic_steps": model.critic_steps}
         for epoch in (1, 2):
             validated(epoch, cost(values) / epoch)
@@ -385,6 +385,14 @@ class TestJobs:
     def test_trials_of_other_code_or_data_do_not_count(self, jobs: Jobs, changes: dict):
         jobs.run(search(trials=2))
         assert jobs.run(search(trials=2), **changes)["trials"] == [0, 1]
+
+    def test_a_job_that_still_runs_is_not_begun_again(self, jobs: Jobs):
+        folder = Path(jobs.run(search(trials=1))["study"])
+        with (
+            locked(folder / "job_1"),
+            pytest.raises(CaloforgeError, match="job_1: another process trains here"),
+        ):
+            jobs.run(search(trials=2))
 
     def test_an_interrupted_trial_is_taken_up_in_its_folder(self, jobs: Jobs):
         jobs.stop_at = 2

@@ -96,8 +96,14 @@ def test_a_search_runs_again_only_when_its_trials_would_change(
     assert set(analysis.planned()) == expected
 
 
-def test_the_overlay_trains_the_model_with_the_best_settings(searched: Analysis):
-    overlay = searched.path / "results/searches/rates/best.yaml"
-    output = searched.make("--dry-run", "--configfile", str(overlay))
-    assert "rule train" in output
-    assert "rule search" not in output
+def test_the_overlay_trains_the_model_with_the_best_settings(searched: Analysis, tmp_path):
+    """A run with the settings of a trial is that trial: it has the same validation score."""
+    analysis = searched.copy(tmp_path / "analysis")
+    overlay = ("--configfile", "results/searches/rates/best.yaml")
+    assert "rule search" not in analysis.make("--dry-run", *overlay)
+    analysis.make("results/ecal/tiny/seed1/train.json", *overlay)
+    trials = json.loads((analysis.path / "results/searches/rates/trials.json").read_text())
+    best = trials["trials"][trials["best"]]
+    record = json.loads((analysis.run / "train.json").read_text())
+    assert record["settings"]["learning_rate"] == best["values"]["learning_rate"]
+    assert record["validation"] == min(best["validation"].values())

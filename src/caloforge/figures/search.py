@@ -173,7 +173,7 @@ def _draw_trials(axes: Axes, at: np.ndarray, objectives: Objectives) -> None:
     )
     axes.plot(
         at[~known],
-        np.zeros(np.count_nonzero(~known)),
+        np.full(np.count_nonzero(~known), 0.04),
         "|",
         color=FULL_SIMULATION,
         markersize=8,

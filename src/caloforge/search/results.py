@@ -184,7 +184,7 @@ def _setting(settings: SearchSettings, path: str, results: Sequence[TrialResult]
     space, values = settings.space[path], [result.values[path] for result in results]
     if not isinstance(space, Choices):
         return figures_of.Setting(path, np.array(values, np.float64), (), space.log)
-    texts = [json.dumps(value) for value in values]
+    texts = [str(_text(value)) for value in values]
     choices = sorted(set(texts))
     return figures_of.Setting(
         path, np.array([choices.index(text) for text in texts], np.float64), choices, False

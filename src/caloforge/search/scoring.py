@@ -103,7 +103,6 @@ class ShowerScore:
         short = self.settings.evaluation.model_copy(
             update={"classifiers": ClassifierSettings(use=()), "bootstrap": 10}
         )
-        folder.mkdir(parents=True, exist_ok=True)
         self._evaluate(short, folder, self.val_observables, self.inputs.val, None)
         with suppress(UndefinedError):
             objective(folder / "metrics.json", self.settings.objective)

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import optuna
 import torch
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from caloforge.config.stages import JetSettings
 from caloforge.provenance import entry, recorded
 from caloforge.search.study import PrunedError, SharedStudy
 from caloforge.search.trial import Score, Trained, TrialInputs, UndefinedError, train_trial
-from caloforge.training.loop import DivergedError
+from caloforge.training.loop import DivergedError, locked
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def run_trials(
     Raises
     ------
     CaloforgeError
-        If an input cannot be used or the journal of the study cannot be read.
+        If an input cannot be used, evaluations do not have the objective, the journal of the study cannot
+        be read or another process works as this job.
     """
     inputs = TrialInputs(
         train, val, preprocessing, regressor, readout_threshold_MeV, jets, settings.seed, code
@@ -94,13 +96,18 @@ def run_trials(
     ) as facts:
         digests = {name: facts["inputs"][str(path)] for name, path in present.items()}
         folder = work / _identity(plain, inputs, digests)
-        study = SharedStudy(folder, settings, model)
-        score, numbers = _objective(settings, inputs, scored, folder / f"job_{job}"), []
-        while (number := study.next_trial(job)) is not None:
-            logger.info("trial %d: %s", number, study.values(number))
-            _run(study, number, model, inputs, folder / f"trial_{number:04d}", score)
-            numbers.append(number)
-        facts |= {"study": str(folder), "trials": numbers}
+        with locked(folder / f"job_{job}"):
+            study = SharedStudy(folder, settings, model)
+            score, numbers = _objective(settings, inputs, scored, folder / f"job_{job}"), []
+            while (number := study.next_trial(job)) is not None:
+                logger.info("trial %d: %s", number, study.values(number))
+                _run(study, number, model, inputs, folder / f"trial_{number:04d}", score)
+                numbers.append(number)
+        facts |= {
+            "study": str(folder),
+            "trials": numbers,
+            "libraries": facts["libraries"] | {"optuna": optuna.__version__},
+        }
 
 
 def _objective(
@@ -111,7 +118,6 @@ def _objective(
         return lambda trained: Score(entry(trained.record, "validation"), None)
     score = import_module("caloforge.search.scoring").ShowerScore(settings, inputs, **scored)
     score.check(folder)
-    shutil.rmtree(folder, ignore_errors=True)
     return score
 
 
@@ -138,7 +144,9 @@ def _run(
         study.prune(number)
     except torch.OutOfMemoryError as error:
         study.fail(number, f"out of memory: {str(error).splitlines()[0]}")
-    except (DivergedError, UndefinedError) as error:
+    except DivergedError as error:
+        study.fail(number, error.what)
+    except UndefinedError as error:
         study.fail(number, str(error))
     _keep_little(folder)
 

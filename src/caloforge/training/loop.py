@@ -37,7 +37,17 @@ _CHECK_STEPS = 20
 
 
 class DivergedError(CaloforgeError):
-    """A loss or the validation score is no number any more: networks do not learn with these settings."""
+    """A loss or the validation score is no number any more: networks do not learn with these settings.
+
+    Attributes
+    ----------
+    what
+        The message without advice.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what + advice)
+        self.what = what
 
 
 @dataclass
@@ -300,8 +310,8 @@ def _means(state: State, work: Path) -> dict[str, float | None]:
     for name, mean in means.items():
         if not math.isfinite(mean):
             raise DivergedError(
-                f"loss {name} became {mean} in epoch {state.epoch + 1} at step {state.step}: lower the "
-                f"learning rate or check the data; the last good state is kept in {work}"
+                f"loss {name} became {mean} in epoch {state.epoch + 1} at step {state.step}",
+                f": lower the learning rate or check the data; the last good state is kept in {work}",
             )
     return dict(means)
 
