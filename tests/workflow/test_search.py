@@ -32,7 +32,13 @@ def searched(finished: Analysis, tmp_path_factory: pytest.TempPathFactory) -> An
                 "training.epochs": {"low": 1, "high": 2},
             },
             "evaluation": {"bins": 10, "bootstrap": 10, "classifiers": {"use": []}},
-        }
+        },
+        "powers": {
+            "dataset": "ecal",
+            "model": "tiny",
+            "trials": 1,
+            "space": {"preprocessing.power": {"low": 0.1, "high": 0.5}},
+        },
     }
     analysis.configure(config)
     analysis.make()
@@ -66,6 +72,17 @@ def test_trials_are_kept_from_the_test_set(searched: Analysis):
         inputs = json.loads((folder / f"jobs/{job}.json").read_text())["inputs"]
         assert len(inputs) == 6
         assert not [path for path in inputs if "test" in path]
+
+
+def test_each_trial_makes_its_own_of_what_the_space_changes(searched: Analysis):
+    """Preprocessing and, after it, the regressor; without showers, whose score is not sought."""
+    folder = searched.path / "results/searches/powers"
+    record = json.loads((folder / "jobs/1.json").read_text())
+    assert {path.rpartition("/")[2] for path in record["inputs"]} == {"train.h5", "val.h5"}
+    (trial,) = json.loads((folder / "trials.json").read_text())["trials"]
+    assert trial["objective"] == min(trial["validation"].values())
+    log = (searched.path / "logs/search/powers/1.log").read_text()
+    assert log.count("training 1.00 of 1" if trial["validation"].keys() == {"1"} else "training 2.00 of 2") == 2
 
 
 def test_a_second_call_does_nothing(searched: Analysis):

@@ -23,28 +23,28 @@ rule tune:
 
 rule search:
     input:
-        train=lambda w: "{data}/train.h5".format(**SEARCHED_FOLDERS[w.search]),
-        val=lambda w: "{data}/val.h5".format(**SEARCHED_FOLDERS[w.search]),
+        train=lambda w: f"{SEARCHED_FOLDERS[w.search]['data']}/train.h5",
+        val=lambda w: f"{SEARCHED_FOLDERS[w.search]['data']}/val.h5",
         preprocessing=branch(
             lambda w: not CONFIG.searches[w.search].has("preprocessing"),
-            then=lambda w: "{model}/preprocessing.json".format(**SEARCHED_FOLDERS[w.search]),
+            then=lambda w: f"{SEARCHED_FOLDERS[w.search]['model']}/preprocessing.json",
         ),
         regressor=branch(
             lambda w: CONFIG.has_regressor(CONFIG.searches[w.search].model)
             and not CONFIG.searches[w.search].has("preprocessing", "regressor"),
-            then=lambda w: "{run}/regressor.pt".format(**SEARCHED_FOLDERS[w.search]),
+            then=lambda w: f"{SEARCHED_FOLDERS[w.search]['run']}/regressor.pt",
         ),
         val_observables=branch(
             lambda w: CONFIG.searches[w.search].is_scored,
-            then=lambda w: "{data}/observables_val.h5".format(**SEARCHED_FOLDERS[w.search]),
+            then=lambda w: f"{SEARCHED_FOLDERS[w.search]['data']}/observables_val.h5",
         ),
         train_observables=branch(
             lambda w: CONFIG.searches[w.search].is_scored,
-            then=lambda w: "{data}/observables_train.h5".format(**SEARCHED_FOLDERS[w.search]),
+            then=lambda w: f"{SEARCHED_FOLDERS[w.search]['data']}/observables_train.h5",
         ),
         val_fast=branch(
             lambda w: CONFIG.searches[w.search].is_scored and SEARCHED_DATASETS[w.search].paired,
-            then=lambda w: "{data}/observables_fast_val.h5".format(**SEARCHED_FOLDERS[w.search]),
+            then=lambda w: f"{SEARCHED_FOLDERS[w.search]['data']}/observables_fast_val.h5",
         ),
     output:
         record="results/searches/{search}/jobs/{job}.json",
