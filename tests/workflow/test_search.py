@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
@@ -37,10 +42,14 @@ def searched(finished: Analysis, tmp_path_factory: pytest.TempPathFactory) -> An
             "dataset": "ecal",
             "model": "tiny",
             "trials": 1,
-            "space": {"preprocessing.power": {"low": 0.1, "high": 0.5}},
+            "space": {
+                "preprocessing.power": {"low": 0.1, "high": 0.5},
+                "learning_rate": {"choices": [1e-3, 2e-3]},
+            },
         },
     }
     analysis.configure(config)
+    analysis.make("results/searches/rates/best.yaml")  # both jobs at the same time
     analysis.make()
     return analysis
 
@@ -82,7 +91,9 @@ def test_each_trial_makes_its_own_of_what_the_space_changes(searched: Analysis):
     (trial,) = json.loads((folder / "trials.json").read_text())["trials"]
     assert trial["objective"] == min(trial["validation"].values())
     log = (searched.path / "logs/search/powers/1.log").read_text()
-    assert log.count("training 1.00 of 1" if trial["validation"].keys() == {"1"} else "training 2.00 of 2") == 2
+    assert (
+        log.count("training 1.00 of 1" if trial["validation"].keys() == {"1"} else "training 2.00 of 2") == 2
+    )
 
 
 def test_a_second_call_does_nothing(searched: Analysis):
@@ -111,6 +122,32 @@ def test_a_search_runs_again_only_when_its_trials_would_change(
     edit(config)
     analysis.configure(config)
     assert set(analysis.planned()) == expected
+
+
+def test_a_killed_search_goes_on_with_its_trial(searched: Analysis, tmp_path):
+    analysis = searched.copy(tmp_path / "analysis")
+    folder = analysis.path / "results/searches/powers"
+    shutil.rmtree(folder)
+    killed = subprocess.Popen(
+        **analysis.command("tune"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not list(folder.glob("work/*/trial_0000/work/train/state.pt")) and time.monotonic() < deadline:
+        assert killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (folder / "jobs/1.json").exists()
+
+    analysis.make("--unlock")
+    analysis.make("tune")
+    assert "resuming after" in (analysis.path / "logs/search/powers/1.log").read_text()
+    for name in ("trials.csv", "best.yaml"):
+        undisturbed = searched.path / "results/searches/powers" / name
+        assert (folder / name).read_bytes() == undisturbed.read_bytes(), name
 
 
 def test_the_overlay_trains_the_model_with_the_best_settings(searched: Analysis, tmp_path):

@@ -82,7 +82,7 @@ def summarise(
         with atomic_path(figure_directory) as directory, figure_style(figures):
             save_album(_draw(settings, results, shares), directory, settings.label)
             write_text(table, _table(settings, results))
-            write_text(best, _overlay(settings, found, name, best))
+            write_text(best, _overlay(settings, found, f"{len(results)} trials of the search {name}", best))
             write_json(
                 trials,
                 {
@@ -95,11 +95,11 @@ def summarise(
             )
 
 
-def _overlay(settings: SearchSettings, found: TrialResult, name: str, path: Path) -> str:
-    """Settings of a trial, under the model that was searched."""
+def _overlay(settings: SearchSettings, found: TrialResult, others: str, path: Path) -> str:
+    """Settings of the best trial, under the model that was searched."""
     content = {"models": {settings.model: nested(found.values)}}
     return (
-        f"# Best of {settings.trials} trials of the search {name}: trial {found.number}, "
+        f"# Best of {others}: trial {found.number}, "
         f"{settings.objective} {found.objective:.6g} on the validation set of {settings.dataset}.\n"
         f"# Lay it over the configuration of the search: snakemake --configfile {path}\n"
         f"# after the overlays that the search was made with, if there were any.\n"
