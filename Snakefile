@@ -29,9 +29,10 @@ wildcard_constraints:
     model="|".join(CONFIG.models) or "(?!)",
     seed="[0-9]+",
     applied="|".join(CONFIG.datasets),
-    split="train|test",
+    split="train|val|test",
     baseline="|".join(CONFIG.baselines) or "(?!)",
     part="[0-9]+",
+    search="|".join(CONFIG.searches) or "(?!)",
 
 
 onstart:
@@ -74,6 +75,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/apply.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -194,6 +194,55 @@ def write_comparison(directory, tables):
     (directory / "comparison.json").write_text(json.dumps({"tables": tables}))
 
 
+SEARCH = {
+    "name": "rates",
+    "settings": {
+        "dataset": "ecal",
+        "model": "cwgan",
+        "objective": "fpd",
+        "direction": "minimise",
+        "space": {
+            "learning_rate": {"low": 1e-5, "high": 1e-2},
+            "training.schedule": {"choices": [EVIL, None]},
+        },
+        "seed": 1,
+        "label": "Search " + EVIL,
+    },
+    "trials": [
+        {
+            "number": 0,
+            "state": "complete",
+            "values": {"learning_rate": 0.00123456, "training.schedule": EVIL},
+            "objective": 1.2345,
+            "error": 0.12,
+            "validation": {"1": 0.75, "10": 0.5},
+            "reason": None,
+            "seconds": 130.0,
+        },
+        {
+            "number": 1,
+            "state": "failed",
+            "values": {"learning_rate": 0.01, "training.schedule": None},
+            "objective": None,
+            "error": None,
+            "validation": {},
+            "reason": "loss became nan " + EVIL,
+            "seconds": 1.5,
+        },
+    ],
+    "best": 0,
+    "importances": {},
+}
+
+
+def write_search(directory):
+    """The files of a finished search for hyper-parameters."""
+    write_figures(directory / "figures")
+    (directory / "trials.json").write_text(json.dumps(SEARCH))
+    for name in ("best.yaml", "trials.csv"):
+        (directory / name).touch()
+
+
 def samples(value, floor=0.5, name="auc"):
     """A number of whole samples, for metrics.json."""
     return {

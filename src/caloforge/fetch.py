@@ -27,8 +27,8 @@ from pydantic import (
 )
 
 from caloforge.atomic import write_json
+from caloforge.config.base import nearest
 from caloforge.config.downloads import MENDELEY_DATA, ZENODO, Checksum, RemoteFile
-from caloforge.config.project import nearest
 from caloforge.errors import CaloforgeError
 from caloforge.progress import Progress
 from caloforge.provenance import code_version, recorded

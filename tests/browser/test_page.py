@@ -64,6 +64,7 @@ def address(tmp_path_factory) -> str:
         baselines=[BaselineResult("ecal", "library", results / "ecal/baselines/library")],
         datasets={"ecal": results / "ecal/data"},
         comparisons={"ecal": results / "ecal/comparison"},
+        searches={},
         title="Report " + EVIL,
         output=results / "report/index.html",
         summary=results / "report/summary.csv",

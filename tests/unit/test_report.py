@@ -31,6 +31,7 @@ from finished_results import (
     write_dataset,
     write_figures,
     write_run,
+    write_search,
 )
 
 
@@ -62,13 +63,14 @@ def make_dataset(tmp_path):
 def rendered(tmp_path, make_run, make_dataset):
     """Render runs; the page, parsed, and the table."""
 
-    def run(*results, baselines=(), comparisons=None, **datasets):
+    def run(*results, baselines=(), comparisons=None, searches=None, **datasets):
         output, summary, cost = (tmp_path / "report" / name for name in ("index.html", "s.csv", "c.csv"))
         render(
             results or [make_run()],
             baselines=baselines,
             datasets=datasets or {"ecal": make_dataset()},
             comparisons=comparisons or {},
+            searches=searches or {},
             title="Report " + EVIL,
             output=output,
             summary=summary,
@@ -154,6 +156,26 @@ def test_only_the_script_of_the_page_may_run(rendered):
     policy = next(attrs["content"] for _, attrs in page.tags if "http-equiv" in attrs)
     assert f"script-src 'sha256-{digest}';" in policy
     assert policy.startswith("default-src 'none';")
+
+
+def test_a_search_has_its_best_settings_and_all_trials(rendered, tmp_path):
+    write_search(tmp_path / "search")
+    page, _ = rendered(searches={"rates": tmp_path / "search"})
+    assert "The best of 2 trials is trial 0" in " ".join(page.text.split())
+    assert "0.00123456" in page.text
+    assert page.row("0") == ["0", "1.23 ± 0.12", "0.00123", EVIL, "10", "0.500", "2 min 10 s", "best"]
+    failed = ["1", "–", "0.0100", "null", "0", "–", "1.5 s", "failed: loss became nan " + EVIL]
+    assert page.row("1") == failed
+    assert "Search " + EVIL in page.text
+    assert page.is_harmless()
+    hrefs = page.attributes("href")
+    assert {"#search-rates", "../search/best.yaml", "../search/trials.csv"} <= set(hrefs)
+    assert len(list(unpacked(page))) == 6
+
+
+def test_a_page_without_searches_does_not_speak_of_them(rendered):
+    page, _ = rendered()
+    assert not [anchor for anchor in page.attributes("id") if anchor.startswith("search-")]
 
 
 def test_links_to_files_are_relative_to_the_page(rendered, make_run, tmp_path):

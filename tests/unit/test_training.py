@@ -18,7 +18,7 @@ from caloforge.preprocessing import Preprocessing
 from caloforge.seeds import derive_seed
 from caloforge.showers import Showers, ShowerWriter
 from caloforge.training.batches import BLOCK_EVENTS, TrainingBatches
-from caloforge.training.loop import fit, locked, write_history
+from caloforge.training.loop import DivergedError, fit, locked, write_history
 from caloforge.training.run import run_training
 
 GEOMETRY = Geometry(name="box", layers=[{"shape": (2, 2), "cell_size_mm": (10, 10)}])
@@ -166,6 +166,7 @@ def run(
     scores=None,
     beside=None,
     validate=None,
+    validated=None,
     **settings,
 ):
     network = network or Line(poison_step, pause_s)
@@ -184,6 +185,7 @@ def run(
         seed=5,
         identity=identity,
         work=work,
+        validated=validated,
     )
     return done, {name: value.clone() for name, value in network.line.state_dict().items()}
 
@@ -227,7 +229,7 @@ def test_a_state_of_other_settings_is_not_resumed(showers, tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(showers, tmp_path):
     path = showers(1000)
     with pytest.raises(
-        CaloforgeError, match=r"loss loss became nan in epoch 2 at step 40: .* is kept in .*work"
+        DivergedError, match=r"loss loss became nan in epoch 2 at step 40: .* is kept in .*work"
     ):
         run(path, tmp_path / "work", poison_step=35)
     state = torch.load(tmp_path / "work" / "state.pt", weights_only=True)
@@ -245,6 +247,25 @@ def test_the_best_or_the_last_weights_are_kept(showers, tmp_path):
     assert (last.epoch, last.validation) == (4, 4.0)
     torch.testing.assert_close(best_weights, two_epochs, rtol=0, atol=0)
     assert not torch.equal(best_weights["weight"], last_weights["weight"])
+
+
+def test_who_watches_a_training_hears_of_validations_and_may_end_it(showers, tmp_path):
+    class EndError(Exception):
+        pass
+
+    heard = []
+
+    def watch(epoch, score):
+        heard.append((epoch, score))
+        if epoch == 4:
+            raise EndError
+
+    scores = [0.5, 0.25, 0.75]
+    with pytest.raises(EndError):
+        run(showers(320), tmp_path / "work", epochs=6, validate_every=2, scores=scores, validated=watch)
+    assert heard == [(2, 0.5), (4, 0.25)]
+    with locked(tmp_path / "work"):
+        pass
 
 
 def test_averaged_weights_follow_the_formula(showers, tmp_path):

@@ -48,6 +48,9 @@ rule report:
         ],
         comparison=expand("results/{folder}/comparison.json", folder=COMPARISONS.values()),
         comparison_figures=expand("results/{folder}/figures", folder=COMPARISONS.values()),
+        searches=expand(
+            "results/{folder}/{name}", folder=SEARCHES.values(), name=("trials.json", "best.yaml", "figures")
+        ),
     output:
         output=report("results/report/index.html", caption="../report/page.rst", category="Report"),
         summary="results/report/summary.csv",
@@ -58,6 +61,7 @@ rule report:
         baselines=BASELINES,
         datasets=DATA_FOLDERS,
         comparisons=COMPARISONS,
+        searches=SEARCHES,
         title=CONFIG.report.title,
         code=code_digest("caloforge.report"),
     log:

@@ -17,6 +17,7 @@ with stage(snakemake.log[0]):
         ],
         datasets={name: results / folder for name, folder in snakemake.params.datasets.items()},
         comparisons={name: results / folder for name, folder in snakemake.params.comparisons.items()},
+        searches={name: results / folder for name, folder in snakemake.params.searches.items()},
         title=snakemake.params.title,
         inputs=[Path(file) for file in snakemake.input],
         **paths(snakemake.output),

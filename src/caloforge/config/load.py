@@ -1,14 +1,14 @@
 """Turn a configuration as YAML gave it into settings, or into one message that says what is wrong."""
 
 import json
-import re
 from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from caloforge.config.project import Config, nearest
+from caloforge.config.base import nearest, refusal, short
+from caloforge.config.project import Config
 from caloforge.errors import CaloforgeError
 
 
@@ -67,22 +67,18 @@ def _path_in(config: Mapping[str, Any], detail: Mapping[str, Any]) -> tuple[int 
 
 
 def _problem(config: Mapping[str, Any], path: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
-    message = detail["msg"]
     match detail["type"]:
         case "extra_forbidden":
             return f"unknown key, {nearest(str(path[-1]), _settings_at(config, path[:-1]).model_fields)}"
         case "union_tag_invalid":
-            found = _short(detail["ctx"]["tag"])
+            found = short(detail["ctx"]["tag"])
             return f"found {found}, expected one of {detail['ctx']['expected_tags']}"
         case "union_tag_not_found":
             return f"found no {detail['ctx']['discriminator']}, expected one"
         case "missing":
             return "found nothing, expected a value"
-        case "misfit" | "value_error":
-            return message.removeprefix("Value error, ")
         case _:
-            expected = re.sub(r"^\w+ should (be |have |match )?", "", message)
-            return f"found {_short(detail['input'])}, expected {expected}"
+            return refusal(detail)
 
 
 def _joined(texts: list[str]) -> str:
@@ -91,11 +87,6 @@ def _joined(texts: list[str]) -> str:
     if len(texts) > 1 and all(text.startswith(start) for text in texts):
         return start + " or ".join(dict.fromkeys(text.removeprefix(start) for text in texts))
     return "; ".join(dict.fromkeys(texts))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _settings_at(config: Mapping[str, Any], path: tuple[int | str, ...]) -> type[BaseModel]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from caloforge.config.base import Settings
+from caloforge.config.base import Settings, nearest
 from caloforge.config.dataset import (
     COMBINATION_KEYS,
     AnyDataset,
@@ -28,6 +28,7 @@ from caloforge.config.dataset import (
     written_out,
 )
 from caloforge.config.downloads import Download, RemoteFile
+from caloforge.config.search import SearchSettings, search_problems
 from caloforge.config.sources import is_url
 from caloforge.config.stages import (
     EvaluationSettings,
@@ -67,7 +68,7 @@ def _every_once(noun: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-DatasetName = Annotated[Name, _not("report")]
+DatasetName = Annotated[Name, _not("report"), _not("searches")]
 ModelName = Annotated[Name, _not("data"), _not("comparison"), _not("baselines")]
 ModelSettings = Annotated[
     CaloGanSettings
@@ -134,6 +135,9 @@ class Config(Settings):
         default={},
         description="public records whose files are fetched when a data set lists them, "
         "`downloads/<name>/<file>`; by name",
+    )
+    searches: dict[Name, SearchSettings] = Field(
+        default={}, description="searches for the hyper-parameters of models, by name"
     )
     sampling: SamplingSettings = SamplingSettings()
     timing: TimingSettings | None = Field(
@@ -234,15 +238,30 @@ class Config(Settings):
             first = pairs.setdefault((run.dataset, run.model), number)
             if first != number:
                 yield path, f"found {run.dataset} with {run.model} again, expected its seeds in runs.{first}"
-            if run.dataset not in self.datasets:
-                yield (*path, "dataset"), _unknown(run.dataset, self.datasets)
-            if run.model not in self.models:
-                yield (*path, "model"), _unknown(run.model, self.models)
-            if run.dataset in self.datasets and run.model in self.models:
+            yield from self._unknown_names(path, run)
+            if self._knows(run):
                 yield from self._pair_misfits(path, run)
+        for name, search in self.searches.items():
+            path = ("searches", name)
+            yield from self._unknown_names(path, search)
+            if self._knows(search):
+                pair = Run(dataset=search.dataset, model=search.model, seeds=(search.seed,))
+                yield from self._pair_misfits(path, pair)
+                misfit = partial(_misfit, self.datasets[search.dataset])
+                for key, text in search_problems(search, self.models[search.model], misfit):
+                    yield (*path, *key), text
         for number, name in enumerate(self.report.datasets):
             if name not in self.datasets:
                 yield ("report", "datasets", number), _unknown(name, self.datasets)
+
+    def _knows(self, pair: Run | SearchSettings) -> bool:
+        return pair.dataset in self.datasets and pair.model in self.models
+
+    def _unknown_names(self, path: tuple, pair: Run | SearchSettings) -> Iterator[tuple[tuple, str]]:
+        if pair.dataset not in self.datasets:
+            yield (*path, "dataset"), _unknown(pair.dataset, self.datasets)
+        if pair.model not in self.models:
+            yield (*path, "model"), _unknown(pair.model, self.models)
 
     def _tower_misfits(self) -> Iterator[tuple[tuple, str]]:
         for name, dataset in self.datasets.items():
@@ -269,12 +288,9 @@ class Config(Settings):
             if batch_size % run.devices:
                 text = f"a divisor of the batch size {batch_size} of model {run.model}"
                 yield (*path, "devices"), f"found {run.devices}, expected {text}"
-        known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
-        for number, expression in enumerate(() if misfit else model.preprocessing.inputs or ()):
-            for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
-                if name not in known:
-                    at = ("models", run.model, "preprocessing", "inputs", number)
-                    yield at, f"{_unknown(name, known)} (data set {run.dataset})"
+        for number, text in () if misfit else _unknown_inputs(model, dataset):
+            at = ("models", run.model, "preprocessing", "inputs", number)
+            yield at, f"{text} (data set {run.dataset})"
         for key in ("grid", "traversals"):
             if getattr(run, key) and not dataset.has_primaries:
                 text = f"events of data set {run.dataset} have no primary to ask for"
@@ -351,6 +367,21 @@ def _differences(name: str, other: str, datasets: Mapping[str, DatasetSettings])
         yield f"found {name} with other {quantity} than {other}, expected the same"
 
 
+def _misfit(dataset: DatasetSettings, model: ModelSettings) -> str | None:
+    """What keeps a model from learning a data set; None if nothing does."""
+    unknown = (text for _, text in _unknown_inputs(model, dataset))
+    return model.misfit(dataset) or next(unknown, None)
+
+
+def _unknown_inputs(model: ModelSettings, dataset: DatasetSettings) -> Iterator[tuple[int, str]]:
+    """Numbers of network inputs that name what a data set does not have, and a text."""
+    known = [*dataset.conditions, "energy", *(["reference"] if dataset.paired else [])]
+    for number, expression in enumerate(model.preprocessing.inputs or ()):
+        for name in re.findall(r"\b[A-Za-z]\w*\b(?!\()", expression):
+            if name not in known:
+                yield number, _unknown(name, known)
+
+
 def _is_deep_grid(dataset: DatasetSettings) -> bool:
     return dataset.geometry.is_grid and len(dataset.geometry.layers) > 1
 
@@ -403,13 +434,6 @@ def matching_files(pattern: str, remote: Collection[str] = ()) -> set[str]:
     return present | {
         file for file in remote if len(PurePath(file).parts) == depth and PurePath(file).match(pattern)
     }
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Suggest which of the `known` names was meant by `name`, or list them all."""
-    names = sorted(known)
-    near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

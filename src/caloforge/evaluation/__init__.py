@@ -1,6 +1,7 @@
 """The evaluation stage: distances between generated and full simulation, and the figures."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def evaluate(
     traversed_showers: Path | None = None,
     histories: Mapping[str, Path],
     metrics: Path,
-    figure_directory: Path,
+    figure_directory: Path | None,
     record: Path,
     reconstruction: Path | None = None,
     fast: Path | None = None,
@@ -105,7 +106,8 @@ def evaluate(
     histories
         Title of a training to its history (CSV with the columns epoch, step, losses, validation).
     metrics, figure_directory, record
-        Output: numbers (JSON), figures (SVG) with index.json, and what made them (JSON).
+        Output: numbers (JSON), figures (SVG) with index.json, and what made them (JSON). Without a directory,
+        figures are not saved, which takes most of the time.
     reconstruction
         What `caloforge.reconstruction` read off the same showers, for models that do.
     fast
@@ -159,7 +161,8 @@ def evaluate(
             "observables": distances(settings, full, sample, other, rows),
         }
         observables, files = Samples(full, sample, other), Samples(*showers)
-        with atomic_path(figure_directory) as directory, figure_style(figures):
+        album = atomic_path(figure_directory) if figure_directory else nullcontext()
+        with album as directory, figure_style(figures):
             if simulations:
                 found = _compare_collisions(
                     settings, figures, simulations, observables, rows, files, jet_radius
@@ -193,7 +196,8 @@ def evaluate(
                 "tables": [table.as_dict() for table in found.tables],
             }
             training = training_figures(trainings, training_record and read_frechet(training_record))
-            save_album([*training, *found.figures, *correlations, *classifiers], directory, label)
+            if directory:
+                save_album([*training, *found.figures, *correlations, *classifiers], directory, label)
             write_json(metrics, numbers)
 
 

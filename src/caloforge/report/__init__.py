@@ -28,6 +28,7 @@ from caloforge.report.results import (
     read_dataset,
     read_json,
     read_run,
+    read_search,
 )
 from caloforge.report.scores import STEPS, matrices
 from caloforge.report.summary import summary as summary_table
@@ -43,6 +44,7 @@ def render(
     baselines: Sequence[BaselineResult] = (),
     datasets: Mapping[str, Path],
     comparisons: Mapping[str, Path],
+    searches: Mapping[str, Path],
     title: str,
     inputs: Sequence[Path],
     output: Path,
@@ -61,6 +63,8 @@ def render(
     comparisons
         Name of a data set to the directory with comparison.json and figures of all models that were tested
         on it.
+    searches
+        Name of a search for hyper-parameters to the directory with its trials.json and figures.
     title
         Of the page.
     inputs
@@ -80,7 +84,8 @@ def render(
     Raises
     ------
     CaloforgeError
-        If a file of a run, a baseline, a data set or a comparison is missing or is not what its stage writes.
+        If a file of a run, a baseline, a data set, a comparison or a search is missing or is not what its
+        stage writes.
     """
     settings = {
         "title": title,
@@ -95,6 +100,7 @@ def render(
         trained = [read_run(run, figures) for run in runs]
         results = [*trained, *(read_baseline(baseline, figures) for baseline in baselines)]
         costs = _costs(trained, data)
+        tuned = {name: read_search(directory, figures) for name, directory in searches.items()}
         page = _page(
             "page.html.jinja",
             output.parent,
@@ -109,6 +115,7 @@ def render(
             time_tables=time_tables(trained),
             across=list(_across(trained)),
             results=results,
+            searches=tuned,
         )
         write_text(summary, summary_table(results))
         write_text(cost, as_csv(row for rows in costs.values() for row in rows))
@@ -241,6 +248,7 @@ def _environment(folder: Path) -> Environment:
         "exact": _exact,
         "link": _linked_from(folder),
         "column_groups": _column_groups,
+        "plain_json": lambda content: json.dumps(content, ensure_ascii=False),
         "pretty_json": lambda content: json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False),
     }
     environment.tests["at_floor"] = numbers.is_at_floor

@@ -162,6 +162,17 @@ _RESULT_FILES = (
     "evaluate.json",
     "timing.json",
 )
+_SEARCH_KEYS = (
+    "settings.dataset",
+    "settings.model",
+    "settings.objective",
+    "settings.direction",
+    "settings.space",
+    "settings.seed",
+    "settings.label",
+    "trials",
+    "best",
+)
 _DATASET_FILES = ("train.h5", "val.h5", "test.h5", "ingest.json")
 
 
@@ -240,6 +251,16 @@ def read_comparison(directory: Path, figures: Figures) -> dict[str, Any]:
         "tables": read_json(directory / "comparison.json", "tables")["tables"],
         "figures": read_album(directory / "figures", figures),
         "files": _present(directory, ("comparison.json",)),
+    }
+
+
+def read_search(directory: Path, figures: Figures) -> dict[str, Any]:
+    """Trials and figures of a search for hyper-parameters."""
+    found = read_json(directory / "trials.json", *_SEARCH_KEYS)
+    return found | {
+        "figures": read_album(directory / "figures", figures),
+        "overlay": directory / "best.yaml",
+        "files": _present(directory, ("best.yaml", "trials.csv", "trials.json")),
     }
 
 

@@ -50,6 +50,20 @@ _CHECK_STEPS = 20
 """Steps between two looks at the losses: a look waits for the device."""
 
 
+class DivergedError(CaloforgeError):
+    """A loss or the validation score is no number any more: networks do not learn with these settings.
+
+    Attributes
+    ----------
+    what
+        The message without advice.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what + advice)
+        self.what = what
+
+
 @dataclass
 class State:
     """Everything that changes while a network trains, and the identity of what it is trained with."""
@@ -88,6 +102,7 @@ def fit(
     seed: int,
     identity: str,
     work: Path,
+    validated: Callable[[int, float], None] | None = None,
 ) -> Fit | None:
     """Train `network` and leave it with the weights that `settings.keep` chooses.
 
@@ -110,11 +125,15 @@ def fit(
         first process counts.
     work
         Folder of the state of this training, locked while it runs. It is not deleted at the end.
+    validated
+        Called after an epoch with a validation, with its number and score; what it raises ends the training.
 
     Raises
     ------
+    DivergedError
+        If a loss is not finite; the last good state stays in `work`.
     CaloforgeError
-        If a loss is not finite (the last good state stays in `work`) or if another training runs in `work`.
+        If another training runs in `work`.
     StoppedError
         If a signal asks to stop: after the step that it arrives in, or the validation, with the state saved.
     """
@@ -186,6 +205,8 @@ def fit(
                 state.history.append(row)
                 state.sums, state.step_in_epoch, state.epoch = {}, 0, epoch + 1
                 progress.update(epoch + 1, row)
+                if validated and row["validation"] is not None:
+                    validated(epoch + 1, row["validation"])
         save()
     if not is_first:
         return None
@@ -338,9 +359,9 @@ def _means(state: State, work: Path) -> dict[str, float | None]:
     means = {name: (total / n).item() for name, (total, n) in state.sums.items()}
     for name, mean in means.items():
         if not math.isfinite(mean):
-            raise CaloforgeError(
-                f"loss {name} became {mean} in epoch {state.epoch + 1} at step {state.step}: lower the "
-                f"learning rate or check the data; the last good state is kept in {work}"
+            raise DivergedError(
+                f"loss {name} became {mean} in epoch {state.epoch + 1} at step {state.step}",
+                f": lower the learning rate or check the data; the last good state is kept in {work}",
             )
     return dict(means)
 
@@ -351,7 +372,7 @@ def _validate(validate: Callable[[], Mapping[str, float]], network: Trainable) -
         found = validate()
     network.train()
     if not math.isfinite(found["validation"]):
-        raise CaloforgeError(f"the validation score became {found['validation']}")
+        raise DivergedError(f"the validation score became {found['validation']}")
     return found
 
 

@@ -1,5 +1,6 @@
 """The stage that trains a model of any family."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def train_model(
     history: Path,
     record: Path,
     devices: int = 1,
+    validated: Callable[[int, float], None] | None = None,
 ) -> None:
     """Train a model of any family and write its checkpoint, history (CSV) and record (JSON).
 
@@ -50,6 +52,8 @@ def train_model(
         Folder that keeps the state of the training, to resume it after a kill.
     devices
         Number of processes that share every batch, as for `run_training`.
+    validated
+        Called after an epoch with a validation, with its number and score; what it raises ends the training.
 
     Raises
     ------
@@ -84,4 +88,5 @@ def train_model(
         record=record,
         devices=devices,
         constants=validation.constants | {"jets": jets and jets.model_dump(mode="json")},
+        validated=validated,
     )

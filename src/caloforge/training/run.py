@@ -46,6 +46,7 @@ def run_training(
     record: Path,
     devices: int = 1,
     constants: Mapping[str, Any] | None = None,
+    validated: Callable[[int, float], None] | None = None,
 ) -> None:
     """Set up a network on its device, train it with `fit` and write what comes out.
 
@@ -67,6 +68,8 @@ def run_training(
         Number of processes that share every batch; each takes a GPU if any are used. Only the record says it.
     constants
         Further entries of the record.
+    validated
+        As `fit` takes it.
 
     Raises
     ------
@@ -120,7 +123,7 @@ def run_training(
                 "code": code,
                 "inputs": {name: facts["inputs"][str(path)] for name, path in inputs.items()},
             }
-            done = fit_network(identity=_digest(identity))
+            done = fit_network(identity=_digest(identity), validated=validated)
             checkpoints.save(
                 checkpoint,
                 {

@@ -1,0 +1,1 @@
+"""Searches for hyper-parameters: trials that several jobs share, and what comes of them."""
