@@ -26,8 +26,8 @@ rule ingest:
         "../../envs/caloforge.yaml"
     threads: 2
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(60, showers="files"),
     wildcard_constraints:
         dataset="|".join(name for name in CONFIG.datasets if name not in CONFIG.combinations),
     script:

@@ -25,7 +25,7 @@ rule regressor:
     threads: lambda w: CONFIG.models[w.model].regressor.training.threads
     resources:
         gpu=lambda w: int(CONFIG.models[w.model].regressor.training.device != "cpu"),
-        mem_mb=lambda w: CONFIG.models[w.model].regressor.training.memory_budget_MB + 4000,
+        mem_mb=memory_MB(lambda w: CONFIG.models[w.model].regressor.training.memory_budget_MB + 4000),
         runtime=720,
     script:
         "../scripts/regressor.py"
@@ -60,7 +60,7 @@ rule train:
     threads: lambda w: CONFIG.models[w.model].training.threads
     resources:
         gpu=lambda w: int(CONFIG.models[w.model].training.device != "cpu"),
-        mem_mb=lambda w: CONFIG.models[w.model].training.memory_budget_MB + 4000,
-        runtime=2880,
+        mem_mb=memory_MB(lambda w: CONFIG.models[w.model].training.memory_budget_MB + 4000),
+        runtime=1440,
     script:
         "../scripts/train.py"
