@@ -38,16 +38,18 @@ def missing_programs() -> list[str]:
 
 @contextlib.contextmanager
 def private_slurm(
-    folder: Path, *, gpus: int = 2, cpus: int | None = None, memory_MB: int | None = None
+    folder: Path, *, nodes: int = 1, gpus: int = 2, cpus: int | None = None, memory_MB: int | None = None
 ) -> Iterator[dict[str, str]]:
-    """Run a SLURM of one node for as long as the block lasts, then cancel its jobs and end it.
+    """Run a SLURM with nodes node1, node2, ... for as long as the block lasts, then cancel its jobs and end it.
 
     Parameters
     ----------
     folder
         Where configuration, state and logs go; created.
+    nodes
+        How many to make believe.
     gpus, cpus, memory_MB
-        Of the node; processors and memory of the machine unless stated, GPUs at most four.
+        Of each node; processors and memory of the machine unless stated, GPUs at most four.
 
     Yields
     ------
@@ -59,15 +61,17 @@ def private_slurm(
     RuntimeError
         If it does not start.
     """
-    for name in ("bin", "state", "spool", "log"):
+    names = [f"node{number + 1}" for number in range(nodes)]
+    for name in ("bin", "state", "log", *(f"spool/{name}" for name in names)):
         (folder / name).mkdir(parents=True)
-    environment = _configure(folder, gpus, cpus or os.cpu_count() or 1, memory_MB or _machine_memory_MB())
+    cpus, memory_MB = cpus or os.cpu_count() or 1, memory_MB or _machine_memory_MB()
+    environment = _configure(folder, names, f"CPUs={cpus} RealMemory={memory_MB} Gres=gpu:{gpus}", gpus)
     with contextlib.ExitStack() as running:
         munge = ["--foreground", "--force", *_munge_files(folder)]
         for command in (
             ["munged", *munge],
             ["slurmctld", "-D", "-f", str(folder / "slurm.conf")],
-            ["slurmd", "-D", "-f", str(folder / "slurm.conf")],
+            *(["slurmd", "-D", "-f", str(folder / "slurm.conf"), "-N", name] for name in names),
         ):
             running.enter_context(_daemon(command, folder, environment))
         _wait_until_idle(folder, environment)
@@ -77,9 +81,14 @@ def private_slurm(
             _cancel_jobs(environment)
 
 
-def _configure(folder: Path, gpus: int, cpus: int, memory_MB: int) -> dict[str, str]:
+def _configure(folder: Path, names: list[str], resources: str, gpus: int) -> dict[str, str]:
     host, user = socket.gethostname().partition(".")[0], getpass.getuser()
-    controller_port, node_port = _free_ports(2)
+    controller_port, *ports = _free_ports(1 + len(names))
+    nodes = "".join(
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} {resources} State=UNKNOWN\n"
+        for name, port in zip(names, ports, strict=True)
+    )
+    partitions = "".join(f"PartitionName={name} Nodes={name} MaxTime=1-0 State=UP\n" for name in names)
     (folder / "munge.key").write_bytes(secrets.token_bytes(1024))
     (folder / "munge.key").chmod(0o400)
     (folder / "gres.conf").write_text(
@@ -89,7 +98,6 @@ def _configure(folder: Path, gpus: int, cpus: int, memory_MB: int) -> dict[str, 
 ClusterName=private
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser={user}
 SlurmdUser={user}
@@ -97,11 +105,11 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
-SlurmdLogFile={folder}/log/slurmd.log
+SlurmdLogFile={folder}/log/%n.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -116,9 +124,8 @@ SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=100000,req
 MinJobAge=3600
 KillWait=5
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_MB} Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=1-0 State=UP
-""")
+{nodes}PartitionName=all Nodes=ALL Default=YES MaxTime=1-0 State=UP
+{partitions}""")
     # The executor takes the variables of SLURM away before it starts a job step, SLURM_CONF with them.
     srun = folder / "bin/srun"
     srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {_find("srun")} "$@"\n')
@@ -138,7 +145,7 @@ def _munge_files(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def _daemon(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
     """Run a service while the block lasts; should this process be killed, the kernel ends the service."""
-    with (folder / f"log/{command[0]}.out").open("w") as output:
+    with (folder / f"log/{command[0]}.out").open("a") as output:
         process = subprocess.Popen(
             command,
             env=environment,
@@ -167,7 +174,7 @@ def _end_with_parent() -> None:
 def _wait_until_idle(folder: Path, environment: dict[str, str]) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        if _output(environment, "sinfo", "--noheader", "--format=%T") == "idle":
+        if set(_output(environment, "sinfo", "--Node", "--noheader", "--format=%T").split()) == {"idle"}:
             return
         time.sleep(0.1)
     logs = "\n".join(f"{log}:\n{log.read_text()[-2000:]}" for log in sorted((folder / "log").iterdir()))
@@ -211,8 +218,9 @@ def main() -> int:
     """Run a command with a SLURM around it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", type=int, default=2, choices=range(1 + len(GPU_DEVICES)))
-    parser.add_argument("--cpus", type=int, help="of the node; those of the machine unless stated")
-    parser.add_argument("--memory-MB", type=int, help="of the node; that of the machine unless stated")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--cpus", type=int, help="of each node; those of the machine unless stated")
+    parser.add_argument("--memory-MB", type=int, help="of each node; that of the machine unless stated")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     if not arguments.command:
@@ -221,10 +229,9 @@ def main() -> int:
         parser.error(f"{', '.join(missing)} not found; on Debian and Ubuntu install slurm-wlm and munge")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    with private_slurm(
-        folder, gpus=arguments.gpus, cpus=arguments.cpus, memory_MB=arguments.memory_MB
-    ) as environment:
-        status = subprocess.run(arguments.command, env=environment, check=False).returncode
+    command, size = arguments.command, {name: value for name, value in vars(arguments).items() if name != "command"}
+    with private_slurm(folder, **size) as environment:
+        status = subprocess.run(command, env=environment, check=False).returncode
     shutil.rmtree(folder)
     return status
 
