@@ -1,6 +1,7 @@
 """These tests need the plugins of the extras slurm and htcondor, and SLURM itself; `make test-slurm` brings them."""
 
 import os
+import signal
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -9,6 +10,12 @@ from private_slurm import missing_programs
 
 REQUIRED = "CALOFORGE_TESTS_NEED_SLURM"
 """Environment variable; with it, a missing plugin or program is a failure."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_in_order() -> None:
+    """A terminated test still ends its jobs and services."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

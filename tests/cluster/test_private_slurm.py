@@ -28,7 +28,7 @@ def test_gpus_are_counted_and_nothing_is_left(tmp_path: Path):
         job = ["--parsable", "--partition=node2", "--mem=100", "--gpus=1", f"--output={seen}-%j"]
         for _ in range(3):
             subprocess.run(
-                ["sbatch", *job, "--wrap=echo $CUDA_VISIBLE_DEVICES; sleep 600"],
+                ["sbatch", *job, "--wrap=echo $CUDA_VISIBLE_DEVICES; sh -c 'trap : TERM; sleep 600; sleep 600'"],
                 env=environment,
                 check=True,
                 stdout=subprocess.DEVNULL,
