@@ -18,7 +18,7 @@ from private_slurm import private_slurm
 
 from workflow.analysis import CHECKOUT, Analysis, tiny_config
 
-pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1200)]
 
 SEEDS = "results/ecal/tiny/seed{}"
 TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3, 4))]
@@ -30,7 +30,6 @@ OVERRIDES = [
     "--latency-wait=10",
     "--default-resources=slurm_partition='node1'",
     "--set-resources",
-    "train:runtime=1",
     "regressor:slurm_partition='node2' if wildcards.seed == '4' else 'node1'",
     f"regressor:mem_mb={MEMORY_MB} if wildcards.seed == '3' and attempt == 1 else 3000",
 ]
@@ -102,15 +101,18 @@ def farmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmed]:
     with private_slurm(path / "slurm", nodes=2, gpus=4, cpus=8, memory_MB=64_000) as environment:
         cluster = Cluster(environment)
 
+        def run_out_of_time() -> None:
+            cluster.run("scontrol", "update", f"jobid={cluster.running('_train_')}", "timelimit=1")
+
         def cancel() -> None:
-            cluster.run("scancel", cluster.running("regressor.*_2$"))
+            cluster.run("scancel", cluster.running("_regressor_.*_2$"))
 
         def lose_node() -> None:
             cluster.run("scontrol", "update", "nodename=node2", "state=down", "reason=test")
             cluster.run("scontrol", "update", "nodename=node2", "state=resume")
 
         kills: dict[str, Callable[[], None]] = {
-            "seed1/work/train": lambda: None,  # its time limit does it
+            "seed1/work/train": run_out_of_time,
             "seed2/work/regressor": cancel,
             "seed4/work/regressor": lose_node,
         }
