@@ -1,7 +1,8 @@
 """What a job asks a batch system for: memory and time, by the size of its input and the attempt.
 
-A batch system kills a job that takes more than it asked for. The second attempt asks for twice as much, the third
-and those after it for three times: a training comes back after every time limit, and must not grow with each.
+A batch system kills a job that takes more than it asked for. The second attempt asks for twice as much, the
+third and those after it for three times: a training comes back after every time limit, and must not grow with
+each.
 """
 
 import os
@@ -48,7 +49,7 @@ def minutes(base: int, *, showers: str | None = None) -> Request:
         Name of the input that is read, for which time comes on top.
     """
 
-    def request(wildcards: Any, input: Any, attempt: int) -> int:
+    def request(_: Any, input: Any, attempt: int) -> int:
         return _grown(base + _size_MB(input, showers) / _MB_PER_MINUTE, attempt)
 
     return request

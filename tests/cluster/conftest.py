@@ -1,4 +1,4 @@
-"""These tests need the plugins of the extras slurm and htcondor, and SLURM itself; `make test-slurm` brings them."""
+"""What these tests need: the plugins of the extras slurm and htcondor, and SLURM. `make test-slurm` has them."""
 
 import os
 import signal
@@ -21,7 +21,9 @@ def _end_in_order() -> None:
 @pytest.fixture(scope="session")
 def need_slurm() -> None:
     programs = missing_programs()
-    _require(not programs, f"{', '.join(programs)} not found; on Debian and Ubuntu install slurm-wlm and munge")
+    _require(
+        not programs, f"{', '.join(programs)} not found; on Debian and Ubuntu install slurm-wlm and munge"
+    )
     need_plugin("slurm")
 
 

@@ -2,9 +2,9 @@
 
 python tests/cluster/loopback_htcondor.py SUBMITTED snakemake-arguments ...
 
-The plugin and the submit descriptions are genuine, the schedd is not: no condor can be installed from a registry.
-SUBMITTED gets each submit description as a line of JSON. A job gets no shell, the environment of its description
-and nothing else, and files for its output; its events are logged as HTCondor logs them.
+The plugin and the submit descriptions are genuine, the schedd is not: packages of HTCondor bring clients alone.
+SUBMITTED gets each submit description as a line of JSON. A job gets no shell, the environment of its
+description and nothing else, and files for its output; its events are logged as HTCondor logs them.
 """
 
 import json
@@ -41,7 +41,9 @@ class Schedd:
         with SUBMITTED.open("a") as file:
             file.write(json.dumps(job) + "\n")
         cluster = len(JOBS) + 1
-        output, error = (Path(job[name].replace("$(ClusterId)", str(cluster))) for name in ("output", "error"))
+        output, error = (
+            Path(job[name].replace("$(ClusterId)", str(cluster))) for name in ("output", "error")
+        )
         with output.open("w") as out, error.open("w") as err:
             JOBS[cluster] = subprocess.Popen(
                 [job["executable"], *job["arguments"].split()],

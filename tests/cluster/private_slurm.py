@@ -1,11 +1,11 @@
 """A SLURM of this machine alone, for tests and for a try-out; nothing of it is left when it ends.
 
-python tests/cluster/private_slurm.py bash                                    # a shell with sbatch, squeue, ...
+python tests/cluster/private_slurm.py bash
 python tests/cluster/private_slurm.py snakemake --workflow-profile slurm
 
 Needs the packages slurm-wlm and munge of Debian and Ubuntu. The services listen on the loopback interface, and
-all their files are in a folder of their own. Of the machine's processors, memory and GPUs SLURM believes what it
-is told: its GPUs are counted and handed out, but are not there.
+all their files are in a folder of their own. Of the processors, memory and GPUs of the machine, SLURM believes
+what it is told: its GPUs are counted and handed out, but are not there.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def missing_programs() -> list[str]:
 def private_slurm(
     folder: Path, *, nodes: int = 1, gpus: int = 2, cpus: int | None = None, memory_MB: int | None = None
 ) -> Iterator[dict[str, str]]:
-    """Run a SLURM with nodes node1, node2, ... for as long as the block lasts, then cancel its jobs and end it.
+    """Run a SLURM with nodes node1, node2, ... while the block lasts, then cancel its jobs and end it.
 
     Parameters
     ----------
@@ -216,7 +216,9 @@ def _machine_memory_MB() -> int:
 
 def main() -> int:
     """Run a command with a SLURM around it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gpus", type=int, default=2, choices=range(1 + len(GPU_DEVICES)))
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--cpus", type=int, help="of each node; those of the machine unless stated")
@@ -229,7 +231,10 @@ def main() -> int:
         parser.error(f"{', '.join(missing)} not found; on Debian and Ubuntu install slurm-wlm and munge")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    command, size = arguments.command, {name: value for name, value in vars(arguments).items() if name != "command"}
+    command, size = (
+        arguments.command,
+        {name: value for name, value in vars(arguments).items() if name != "command"},
+    )
     with private_slurm(folder, **size) as environment:
         status = subprocess.run(command, env=environment, check=False).returncode
     shutil.rmtree(folder)

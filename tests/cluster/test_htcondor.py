@@ -1,4 +1,4 @@
-"""The profile for HTCondor with its genuine plugin; the schedd is a loopback, for no pool is to be had here."""
+"""The profile for HTCondor with its genuine plugin; the schedd is a loopback, no pool is to be had here."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The SLURM of the other tests hands out GPUs, is not to be reached from outside, and goes without a trace."""
+"""The SLURM of the other tests counts GPUs, is not to be reached from outside, and leaves nothing."""
 
 import subprocess
 from pathlib import Path
@@ -28,7 +28,11 @@ def test_gpus_are_counted_and_nothing_is_left(tmp_path: Path):
         job = ["--parsable", "--partition=node2", "--mem=100", "--gpus=1", f"--output={seen}-%j"]
         for _ in range(3):
             subprocess.run(
-                ["sbatch", *job, "--wrap=echo $CUDA_VISIBLE_DEVICES; sh -c 'trap : TERM; sleep 600; sleep 600'"],
+                [
+                    "sbatch",
+                    *job,
+                    "--wrap=echo $CUDA_VISIBLE_DEVICES; sh -c 'trap : TERM; sleep 600; sleep 600'",
+                ],
                 env=environment,
                 check=True,
                 stdout=subprocess.DEVNULL,
@@ -37,7 +41,9 @@ def test_gpus_are_counted_and_nothing_is_left(tmp_path: Path):
         states, tries = [], 0
         while states != wanted and tries < 100:
             command = ["squeue", "--noheader", "--format=%T"]
-            output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+            output = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True
+            ).stdout
             states, tries = sorted(output.split()), tries + 1
         assert states == wanted
         services = processes_of(folder)

@@ -1,7 +1,7 @@
 """The workflow on a real SLURM with the shipped profile: jobs that are killed in all the ways of a cluster.
 
-One run makes the report and three more trainings. Meanwhile its jobs meet a time limit, `scancel`, a memory limit
-and the loss of their node; the same results are made without SLURM.
+One run makes the report and three more trainings. Meanwhile its jobs meet a time limit, `scancel`, a memory
+limit and the loss of their node; the same results are made without SLURM.
 """
 
 import re
@@ -51,7 +51,8 @@ class Cluster:
         lines = self.run("scontrol", "--oneliner", "show", "jobs").splitlines()
         jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
         return sorted(
-            (job for job in jobs if re.search(comment, job.get("Comment", ""))), key=lambda job: int(job["JobId"])
+            (job for job in jobs if re.search(comment, job.get("Comment", ""))),
+            key=lambda job: int(job["JobId"]),
         )
 
     def running(self, comment: str) -> str:
@@ -83,7 +84,7 @@ def configured(path: Path) -> Analysis:
 
 
 def freeze(work: Path) -> None:
-    """Stop the process that trains in a work folder, so that it is in the midst of it for as long as it takes."""
+    """Stop the process that trains in a work folder, to be in the midst of it for as long as it takes."""
     for process in psutil.process_iter():
         try:
             if any(Path(file.path) == work / "lock" for file in process.open_files()):

@@ -31,7 +31,13 @@ def test_small_inputs_get_the_base():
 
 
 def test_every_attempt_gets_more_but_no_more_than_three_times_as_much():
-    assert [memory_MB(1000)({}, inputs(), attempt) for attempt in range(1, 6)] == [1000, 2000, 3000, 3000, 3000]
+    assert [memory_MB(1000)({}, inputs(), attempt) for attempt in range(1, 6)] == [
+        1000,
+        2000,
+        3000,
+        3000,
+        3000,
+    ]
     assert [minutes(10)({}, inputs(), attempt) for attempt in range(1, 5)] == [10, 20, 30, 30]
 
 
