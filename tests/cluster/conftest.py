@@ -1,4 +1,4 @@
-"""What these tests need: the plugins of the extras slurm and htcondor, and SLURM. `make test-slurm` has them."""
+"""What these tests need: plugins of the extras slurm and htcondor, and SLURM. `make test-slurm` has them."""
 
 import os
 import signal

@@ -2,7 +2,7 @@
 
 python tests/cluster/loopback_htcondor.py SUBMITTED snakemake-arguments ...
 
-The plugin and the submit descriptions are genuine, the schedd is not: packages of HTCondor bring clients alone.
+The plugin and the submit descriptions are genuine, the schedd is not: only clients of HTCondor are packaged.
 SUBMITTED gets each submit description as a line of JSON. A job gets no shell, the environment of its
 description and nothing else, and files for its output; its events are logged as HTCondor logs them.
 """

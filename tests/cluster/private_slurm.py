@@ -3,9 +3,9 @@
 python tests/cluster/private_slurm.py bash
 python tests/cluster/private_slurm.py snakemake --workflow-profile slurm
 
-Needs the packages slurm-wlm and munge of Debian and Ubuntu. The services listen on the loopback interface, and
-all their files are in a folder of their own. Of the processors, memory and GPUs of the machine, SLURM believes
-what it is told: its GPUs are counted and handed out, but are not there.
+Needs the packages slurm-wlm and munge of Debian and Ubuntu. Services listen on the loopback interface, all
+their files are in a folder of their own. SLURM believes what it is told of processors, memory and GPUs: the
+GPUs are counted and handed out, but are not there.
 """
 
 import argparse
