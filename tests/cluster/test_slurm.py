@@ -4,7 +4,9 @@ One run makes the report and three more trainings. Meanwhile its jobs meet a tim
 limit and the loss of their node; the same results are made without SLURM.
 """
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from private_slurm import private_slurm
 
 from workflow.analysis import CHECKOUT, Analysis, tiny_config
 
-pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1800)]
 
 SEEDS = "results/ecal/tiny/seed{}"
 TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3, 4))]
@@ -129,9 +131,13 @@ def farmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmed]:
                 env=environment | {"PYTHONPATH": str(CHECKOUT / "src")},
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
             reference = subprocess.Popen(
-                **local.command(*TARGETS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                **local.command(*TARGETS),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
             try:
                 while kills and run.poll() is None:
@@ -146,8 +152,9 @@ def farmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmed]:
                 assert reference.wait() == 0
             finally:
                 for process in (run, reference):
-                    process.kill()
-                    process.wait()
+                    if process.poll() is None:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
             output.seek(0)
             text = output.read()
         assert status == 0, text
