@@ -18,7 +18,7 @@ LOOPBACK = Path(__file__).parent / "loopback_htcondor.py"
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, dict[str, dict[str, Any]]]:
-    """A regressor and all before it, and the submit descriptions of its jobs by their name."""
+    """A regressor and all before it, and the submit descriptions of its jobs by the name of their logs."""
     analysis = Analysis(tmp_path_factory.mktemp("pool"))
     analysis.configure(tiny_config())
     submitted = analysis.path / "submitted"
@@ -34,13 +34,13 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[Analysis, dict[str, 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = [json.loads(line) for line in submitted.read_text().splitlines()]
-    return analysis, {job["batch_name"].rpartition("-")[0]: job for job in jobs}
+    return analysis, {Path(job["output"]).parent.name: job for job in jobs}
 
 
 def test_a_regressor_is_trained(pool: tuple[Analysis, Any]):
     analysis, jobs = pool
     assert (analysis.run / "regressor.pt").exists()
-    assert list(jobs) == ["ingest", "preprocess", "regressor"]
+    assert list(jobs) == ["ingest", "data_preprocess", "regressor"]
 
 
 def test_jobs_request_what_they_need(pool: tuple[Any, dict[str, dict[str, Any]]]):
@@ -57,8 +57,9 @@ def test_jobs_write_where_the_profile_says(pool: tuple[Analysis, dict[str, dict[
     analysis, jobs = pool
     for name, job in jobs.items():
         assert job["log"] == "logs/htcondor/snakemake-rules.log"
-        assert job["output"].startswith(f"logs/htcondor/{name}/")
-        assert job["error"].startswith(f"logs/htcondor/{name}/")
+        for stream in ("output", "error"):
+            assert job[stream].startswith(f"logs/htcondor/{name}/")
+            assert "$(ClusterId)" in job[stream]
     assert "regressor.py" in next((analysis.path / "logs/htcondor/regressor").glob("*.err")).read_text()
 
 
