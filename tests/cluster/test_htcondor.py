@@ -60,15 +60,15 @@ def test_jobs_write_where_the_profile_says(pool: tuple[Analysis, dict[str, dict[
         for stream in ("output", "error"):
             assert job[stream].startswith(f"logs/htcondor/{name}/")
             assert "$(ClusterId)" in job[stream]
-    assert "regressor.py" in next((analysis.path / "logs/htcondor/regressor").glob("*.err")).read_text()
+    assert "localrule regressor" in next((analysis.path / "logs/htcondor/regressor").glob("*.err")).read_text()
 
 
 def test_requests_of_the_profile_cover_those_of_the_rules(tmp_path: Path):
     """HTCondor is not told `mem_mb` and `gpu` of the rules, the profile says both once more."""
     (tmp_path / "config.yaml").symlink_to(CHECKOUT / "config.yaml")
     (tmp_path / "resources").symlink_to(CHECKOUT / "resources")
-    output = Analysis(tmp_path).make("--dry-run", *PROFILE, "--groups", "--forceall")
-    jobs = re.findall(r"^(?:local)?rule (\w+):.*?^    resources: (.*?)$", output, re.MULTILINE | re.DOTALL)
+    output = Analysis(tmp_path).make("--dry-run", *PROFILE, "--forceall")
+    jobs = re.findall(r"^ *(?:local)?rule (\w+):.*?^ *resources: (.*?)$", output, re.MULTILINE | re.DOTALL)
     assert {"train", "regressor", "sample", "evaluate", "report"} <= {rule for rule, _ in jobs}
     for rule, text in jobs:
         resources = dict(item.split("=", 1) for item in text.split(", "))
