@@ -211,7 +211,7 @@ def test_a_job_whose_node_is_lost_is_started_again_by_slurm(farmed: Farmed):
 
 
 def test_trainings_get_a_gpu_and_small_jobs_go_together(farmed: Farmed):
-    for job in farmed.cluster.jobs(r"rule_(train|regressor|sample)_"):
+    for job in farmed.cluster.jobs(r"rule_(train|regressor)_"):
         assert job["TresPerJob"] == "gres:gpu:1"
     grouped = farmed.cluster.jobs("rule_(data|judgement|summary)")
     assert len(grouped) == 3
