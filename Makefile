@@ -1,21 +1,26 @@
-# make demo    set up .venv and run the demonstration: ROOT files of Geant4 showers to results/report/index.html
-# make test    set up .venv and run all tests
-# make check   formatting and lint
-# make schema  write config.schema.json, which editors read
+# make demo        set up .venv and run the demonstration: ROOT files of Geant4 showers to results/report/index.html
+# make test        set up .venv and run all tests
+# make test-slurm  run the workflow on a SLURM and an HTCondor of this machine alone, in .venv-cluster
+# make check       formatting and lint
+# make schema      write config.schema.json, which editors read
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+CLUSTER_BIN := .venv-cluster/bin
 
 # A user's own Python paths stay out of .venv.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: demo test check schema
+.PHONY: demo test test-slurm check schema
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
 
 test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-slurm: .venv-cluster/installed
+	OMP_NUM_THREADS=1 $(CLUSTER_BIN)/python -m pytest tests/cluster
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -32,6 +37,14 @@ schema: .venv/installed
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# What .venv has, and the executors, which would slow down every start of Snakemake there.
+.venv-cluster/installed: .venv/installed-dev
+	$(BIN)/python -m venv .venv-cluster
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> `$(CLUSTER_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`/venv.pth
+	$(CLUSTER_BIN)/python -m pip install --quiet -c constraints.txt -e '.[slurm,htcondor]'
 	touch $@
 
 .venv/created:

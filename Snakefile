@@ -7,6 +7,7 @@ from caloforge.code_digest import code_digest
 from caloforge.config.load import plain, validate
 from caloforge.config.project import all_files, all_paired_files, paired_files, source_files
 from caloforge.errors import CaloforgeError
+from caloforge.job_requests import memory_MB, minutes
 from caloforge.status.plan import write_plan
 
 min_version("9.20")

@@ -27,8 +27,8 @@ rule baseline:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_MB(2000),
+        runtime=minutes(60, showers="train"),
     script:
         "../scripts/baseline.py"
 

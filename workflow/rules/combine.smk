@@ -23,8 +23,8 @@ rule combine:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30, showers="train"),
     wildcard_constraints:
         dataset="|".join(CONFIG.combinations) or "(?!)",
     script:

@@ -53,8 +53,8 @@ rule compare:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30),
     wildcard_constraints:
         dataset="|".join(ENTRANTS) or "(?!)",
     script:

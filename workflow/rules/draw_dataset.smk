@@ -28,7 +28,7 @@ rule draw_dataset:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30, showers="showers"),
     script:
         "../scripts/draw_dataset.py"

@@ -60,7 +60,7 @@ rule evaluate:
         "../../envs/caloforge.yaml"
     threads: CONFIG.evaluation.classifiers.threads
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=memory_MB(3000, table="independent"),
+        runtime=minutes(60, showers="training_showers"),
     script:
         "../scripts/evaluate.py"

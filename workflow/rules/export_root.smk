@@ -19,7 +19,7 @@ rule export_root:
         "../../envs/caloforge.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30, showers="showers"),
     script:
         "../scripts/export_root.py"

@@ -30,8 +30,8 @@ rule ingest:
         "../../envs/caloforge.yaml"
     threads: 2
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(60, showers="files"),
     wildcard_constraints:
         dataset="|".join(
             name for name in CONFIG.datasets if name not in (*CONFIG.combinations, *INGEST_PARTS)
@@ -66,8 +66,8 @@ rule ingest_part:
         "../../envs/caloforge.yaml"
     threads: 2
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(60, showers="files"),
     wildcard_constraints:
         dataset="|".join(INGEST_PARTS) or "(?!)",
     cache: workflow.enable_cache
@@ -110,8 +110,8 @@ rule merge_parts:
         "../../envs/caloforge.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_MB(2000),
+        runtime=minutes(60, showers="train"),
     wildcard_constraints:
         dataset="|".join(INGEST_PARTS) or "(?!)",
     cache: workflow.enable_cache

@@ -19,8 +19,8 @@ rule observe_reference:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30, showers="showers"),
     script:
         "../scripts/observe.py"
 
@@ -64,7 +64,7 @@ rule observe_fast:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30, showers="showers"),
     script:
         "../scripts/observe_fast.py"

@@ -19,7 +19,7 @@ rule preprocess:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30, showers="train"),
     script:
         "../scripts/preprocess.py"

@@ -27,7 +27,7 @@ rule reconstruct:
     threads: CONFIG.sampling.threads
     resources:
         gpu=int(CONFIG.sampling.device != "cpu"),
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory_MB(4000),
+        runtime=minutes(60, showers="reference"),
     script:
         "../scripts/reconstruct.py"

@@ -71,7 +71,7 @@ rule report:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30),
     script:
         "../scripts/report.py"

@@ -28,8 +28,8 @@ rule sample:
     threads: CONFIG.sampling.threads
     resources:
         gpu=int(CONFIG.sampling.device != "cpu"),
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory_MB(4000),
+        runtime=minutes(120, showers="test"),
     script:
         "../scripts/sample.py"
 

@@ -58,8 +58,8 @@ rule merge_samples:
         "../../envs/caloforge.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_MB(2000),
+        runtime=minutes(30, showers="parts"),
     script:
         "../scripts/merge_samples.py"
 

@@ -67,8 +67,8 @@ rule search:
     threads: lambda w: SEARCHED_MODELS[w.search].training.threads
     resources:
         gpu=lambda w: int(SEARCHED_MODELS[w.search].training.device != "cpu"),
-        mem_mb=lambda w: SEARCHED_MODELS[w.search].training.memory_budget_MB + 6000,
-        runtime=2880,
+        mem_mb=memory_MB(lambda w: SEARCHED_MODELS[w.search].training.memory_budget_MB + 6000),
+        runtime=1440,
     script:
         "../scripts/search.py"
 
@@ -105,7 +105,7 @@ rule summarise_search:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_MB(2000),
+        runtime=minutes(30),
     script:
         "../scripts/summarise_search.py"

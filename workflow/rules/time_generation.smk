@@ -24,8 +24,8 @@ rule time_generation:
     threads: lambda w: workflow.cores  # all of them, so that no other job disturbs the clock
     resources:
         gpu=max(CONFIG.timing.gpus, default=0),
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory_MB(4000),
+        runtime=minutes(120),
     script:
         "../scripts/time_generation.py"
 
@@ -48,7 +48,7 @@ rule draw_timing:
     conda:
         "../../envs/caloforge.yaml"
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=memory_MB(1500),
+        runtime=minutes(30),
     script:
         "../scripts/draw_timing.py"

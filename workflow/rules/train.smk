@@ -21,15 +21,14 @@ rule regressor:
         "logs/regressor/{dataset}/{model}/seed{seed}.tsv"
     conda:
         "../../envs/caloforge.yaml"
-    threads: lambda w: CONFIG.run(w.dataset, w.model).devices * CONFIG.models[w.model].regressor.training.threads
+    threads: lambda w: CONFIG.devices(w.dataset, w.model) * CONFIG.models[w.model].regressor.training.threads
     resources:
-        devices=lambda w: CONFIG.run(w.dataset, w.model).devices,
+        devices=lambda w: CONFIG.devices(w.dataset, w.model),
         gpu=lambda w: (
-            CONFIG.run(w.dataset, w.model).devices
-            * (CONFIG.models[w.model].regressor.training.device != "cpu")
+            CONFIG.devices(w.dataset, w.model) * (CONFIG.models[w.model].regressor.training.device != "cpu")
         ),
-        mem_mb=lambda w: (
-            CONFIG.run(w.dataset, w.model).devices
+        mem_mb=memory_MB(
+            lambda w: CONFIG.devices(w.dataset, w.model)
             * (CONFIG.models[w.model].regressor.training.memory_budget_MB + 4000)
         ),
         runtime=720,
@@ -62,16 +61,14 @@ rule train:
         "logs/train/{dataset}/{model}/seed{seed}.tsv"
     conda:
         "../../envs/caloforge.yaml"
-    threads: lambda w: CONFIG.run(w.dataset, w.model).devices * CONFIG.models[w.model].training.threads
+    threads: lambda w: CONFIG.devices(w.dataset, w.model) * CONFIG.models[w.model].training.threads
     resources:
-        devices=lambda w: CONFIG.run(w.dataset, w.model).devices,
-        gpu=lambda w: (
-            CONFIG.run(w.dataset, w.model).devices * (CONFIG.models[w.model].training.device != "cpu")
-        ),
-        mem_mb=lambda w: (
-            CONFIG.run(w.dataset, w.model).devices
+        devices=lambda w: CONFIG.devices(w.dataset, w.model),
+        gpu=lambda w: CONFIG.devices(w.dataset, w.model) * (CONFIG.models[w.model].training.device != "cpu"),
+        mem_mb=memory_MB(
+            lambda w: CONFIG.devices(w.dataset, w.model)
             * (CONFIG.models[w.model].training.memory_budget_MB + 4000)
         ),
-        runtime=2880,
+        runtime=1440,
     script:
         "../scripts/train.py"

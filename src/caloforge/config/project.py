@@ -201,6 +201,11 @@ class Config(Settings):
         """The run that pairs `dataset` with `model`."""
         return next(run for run in self.runs if (run.dataset, run.model) == (dataset, model))
 
+    def devices(self, dataset: str, model: str) -> int:
+        """How many devices share a batch of the model; one where only a search trains it."""
+        runs = (run.devices for run in self.runs if (run.dataset, run.model) == (dataset, model))
+        return next(runs, 1)
+
     @model_validator(mode="before")
     @classmethod
     def _write_out_combinations(cls, config: Any) -> Any:

@@ -1,0 +1,218 @@
+"""The workflow on a real SLURM with the shipped profile: jobs that are killed in all the ways of a cluster.
+
+One run makes the report and three more trainings. Meanwhile its jobs meet a time limit, `scancel`, a memory
+limit and the loss of their node; the same results are made without SLURM.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from private_slurm import private_slurm
+
+from workflow.analysis import CHECKOUT, Analysis, tiny_config
+
+pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1800)]
+
+SEEDS = "results/ecal/tiny/seed{}"
+TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3, 4))]
+MEMORY_MB = 400
+"""Less than a training takes with Snakemake around it."""
+OVERRIDES = [
+    "--slurm-status-command=squeue",
+    "--slurm-init-seconds-before-status-checks=2",
+    "--latency-wait=10",
+    "--default-resources=slurm_partition='node1'",
+    "--set-resources",
+    "regressor:slurm_partition='node2' if wildcards.seed == '4' else 'node1'",
+    f"regressor:mem_mb={MEMORY_MB} if wildcards.seed == '3' and attempt == 1 else 3000",
+]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A SLURM, and what it knows of its jobs."""
+
+    environment: dict[str, str]
+
+    def run(self, *command: str) -> str:
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    def jobs(self, comment: str) -> list[dict[str, str]]:
+        """Jobs that the executor submitted with a comment, the oldest first."""
+        lines = self.run("scontrol", "--oneliner", "show", "jobs").splitlines()
+        jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+        return sorted(
+            (job for job in jobs if re.search(comment, job.get("Comment", ""))),
+            key=lambda job: int(job["JobId"]),
+        )
+
+    def running(self, comment: str) -> str:
+        """Number of the one running job with a comment."""
+        (job,) = [job for job in self.jobs(comment) if job["JobState"] == "RUNNING"]
+        return job["JobId"]
+
+
+@dataclass(frozen=True)
+class Farmed:
+    """The two runs when they have ended."""
+
+    cluster: Cluster
+    local: Analysis
+    farm: Analysis
+    output: str
+
+
+def configured(path: Path) -> Analysis:
+    """An analysis whose trainings ask for a GPU, which none will find, and are not over at once."""
+    config = tiny_config()
+    model = config["models"]["tiny"]
+    for training in (model["training"], model["regressor"]["training"]):
+        training |= {"epochs": 6, "device": "auto"}
+    path.mkdir()
+    analysis = Analysis(path)
+    analysis.configure(config)
+    return analysis
+
+
+def freeze(work: Path) -> None:
+    """Stop the process that trains in a work folder, to be in the midst of it for as long as it takes."""
+    for process in psutil.process_iter():
+        try:
+            if any(Path(file.path) == work / "lock" for file in process.open_files()):
+                process.suspend()
+                return
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    raise AssertionError(f"no process trains in {work}")
+
+
+@pytest.fixture(scope="module")
+def farmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmed]:
+    path = tmp_path_factory.mktemp("slurm")
+    local, farm = configured(path / "local"), configured(path / "farm")
+    with private_slurm(path / "slurm", nodes=2, gpus=4, cpus=8, memory_MB=64_000) as environment:
+        cluster = Cluster(environment)
+
+        def run_out_of_time() -> None:
+            cluster.run("scontrol", "update", f"jobid={cluster.running('_train_')}", "timelimit=1")
+
+        def cancel() -> None:
+            cluster.run("scancel", cluster.running("_regressor_.*_2$"))
+
+        def lose_node() -> None:
+            cluster.run("scontrol", "update", "nodename=node2", "state=down", "reason=test")
+            cluster.run("scontrol", "update", "nodename=node2", "state=resume")
+
+        kills: dict[str, Callable[[], None]] = {
+            "seed1/work/train": run_out_of_time,
+            "seed2/work/regressor": cancel,
+            "seed4/work/regressor": lose_node,
+        }
+        with (path / "output").open("w+") as output:
+            run = subprocess.Popen(
+                [
+                    sys.executable,
+                    *("-m", "snakemake", "--snakefile", str(CHECKOUT / "Snakefile")),
+                    *("--workflow-profile", str(CHECKOUT / "profiles/slurm")),
+                    *(*OVERRIDES, "--", *TARGETS),
+                ],
+                cwd=farm.path,
+                env=environment | {"PYTHONPATH": str(CHECKOUT / "src")},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            reference = subprocess.Popen(
+                **local.command(*TARGETS),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                while kills and run.poll() is None:
+                    for name, kill in list(kills.items()):
+                        work = farm.run.parent / name
+                        if (work / "state.pt").exists():
+                            freeze(work)
+                            kill()
+                            del kills[name]
+                    time.sleep(0.02)
+                status = run.wait()
+                assert reference.wait() == 0
+            finally:
+                for process in (run, reference):
+                    if process.poll() is None:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
+            output.seek(0)
+            text = output.read()
+        assert status == 0, text
+        assert not kills
+        yield Farmed(cluster, local, farm, text)
+
+
+def states(farmed: Farmed, comment: str) -> list[str]:
+    return [job["JobState"] for job in farmed.cluster.jobs(comment)]
+
+
+def test_the_workflow_reaches_the_report(farmed: Farmed):
+    page = (farmed.farm.path / "results/report/index.html").read_text()
+    assert "Geant4" in page
+    record = farmed.farm.run / "metrics.json"
+    assert record.read_bytes() == (farmed.local.run / "metrics.json").read_bytes()
+
+
+def test_a_training_goes_on_after_its_time_limit_to_the_same_bytes(farmed: Farmed):
+    assert states(farmed, r"rule_train_") == ["TIMEOUT", "COMPLETED"]
+    assert "resuming after" in (farmed.farm.path / "logs/train/ecal/tiny/seed1.log").read_text()
+    for name in ("checkpoint.pt", "history.csv", "samples.h5", "metrics.json"):
+        assert (farmed.farm.run / name).read_bytes() == (farmed.local.run / name).read_bytes(), name
+
+
+def same_regressor(farmed: Farmed, seed: int) -> bool:
+    file = SEEDS.format(seed) + "/regressor.pt"
+    return (farmed.farm.path / file).read_bytes() == (farmed.local.path / file).read_bytes()
+
+
+def test_a_cancelled_job_is_submitted_again(farmed: Farmed):
+    assert states(farmed, r"rule_regressor_.*_2$") == ["CANCELLED", "COMPLETED"]
+    assert "resuming after" in (farmed.farm.path / "logs/regressor/ecal/tiny/seed2.log").read_text()
+    assert same_regressor(farmed, 2)
+
+
+def test_a_job_that_takes_too_much_memory_gets_more(farmed: Farmed):
+    killed, completed = farmed.cluster.jobs(r"rule_regressor_.*_3$")
+    assert killed["JobState"] in {"FAILED", "OUT_OF_MEMORY", "CANCELLED"}
+    assert completed["JobState"] == "COMPLETED"
+    assert f"mem={MEMORY_MB}M" in killed["TRES"]
+    assert "mem=3000M" in completed["TRES"]
+    assert "exceeded memory limit" in "".join(
+        log.read_text() for log in (farmed.farm.path / "logs/slurm").rglob(f"{killed['JobId']}.log")
+    )
+    assert same_regressor(farmed, 3)
+
+
+def test_a_job_whose_node_is_lost_is_started_again_by_slurm(farmed: Farmed):
+    (job,) = farmed.cluster.jobs(r"rule_regressor_.*_4$")
+    assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
+    assert "resuming after" in (farmed.farm.path / "logs/regressor/ecal/tiny/seed4.log").read_text()
+    assert same_regressor(farmed, 4)
+
+
+def test_trainings_get_a_gpu_and_small_jobs_go_together(farmed: Farmed):
+    for job in farmed.cluster.jobs(r"rule_(train|regressor)_"):
+        assert job["TresPerJob"] == "gres:gpu:1"
+    grouped = farmed.cluster.jobs("rule_(data|judgement|summary)")
+    assert len(grouped) == 3
+    assert not any("gpu" in job.get("TresPerJob", "") for job in grouped)
