@@ -34,7 +34,10 @@ class Trainable(nn.Module, ABC):
         optimisers: dict[str, torch.optim.Optimizer],
         rng: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Update the networks with one batch.
+        """Update the networks with one batch, by steps of the optimisers and nothing else.
+
+        Before each step gradients are averaged over the processes that share the batch, which have a part of
+        it each (see `caloforge.training.data_parallel`).
 
         Parameters
         ----------

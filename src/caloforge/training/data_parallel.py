@@ -79,14 +79,8 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 def average_gradients(optimiser: torch.optim.Optimizer, *_: Any) -> None:
     """Average the gradients of an optimiser: a hook to register before its steps."""
-    average(
-        [
-            weight.grad
-            for group in optimiser.param_groups
-            for weight in group["params"]
-            if weight.grad is not None
-        ]
-    )
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    average([weight.grad for weight in weights if weight.grad is not None])
 
 
 def any_process(flag: bool) -> bool:
