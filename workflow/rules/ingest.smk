@@ -4,7 +4,10 @@
 # `snakemake --cache` shares what these rules make between analyses. The cache tells them apart by params and
 # by the contents of inputs: so names of files and data set are in params, and no rule has a benchmark.
 
+import os
+
 INGEST_PARTS = CONFIG.ingest_parts
+CACHED = workflow.enable_cache and "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 
 
 rule ingest:
@@ -37,7 +40,7 @@ rule ingest:
             name for name in CONFIG.datasets if name not in (*CONFIG.combinations, *INGEST_PARTS)
         )
         or "(?!)",
-    cache: workflow.enable_cache
+    cache: CACHED
     script:
         "../scripts/ingest.py"
 
@@ -70,7 +73,7 @@ rule ingest_part:
         runtime=minutes(60, showers="files"),
     wildcard_constraints:
         dataset="|".join(INGEST_PARTS) or "(?!)",
-    cache: workflow.enable_cache
+    cache: CACHED
     script:
         "../scripts/ingest_part.py"
 
@@ -114,6 +117,6 @@ rule merge_parts:
         runtime=minutes(60, showers="train"),
     wildcard_constraints:
         dataset="|".join(INGEST_PARTS) or "(?!)",
-    cache: workflow.enable_cache
+    cache: CACHED
     script:
         "../scripts/merge_parts.py"
