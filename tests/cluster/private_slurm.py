@@ -230,10 +230,8 @@ def main() -> int:
     if missing := missing_programs():
         parser.error(f"{', '.join(missing)} not found; on Debian and Ubuntu install slurm-wlm and munge")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    command, size = (
-        arguments.command,
-        {key: value for key, value in vars(arguments).items() if key != "command"},
-    )
+    size = vars(arguments)
+    command = size.pop("command")
     with (
         tempfile.TemporaryDirectory(prefix="slurm-") as folder,
         private_slurm(Path(folder), **size) as environment,
