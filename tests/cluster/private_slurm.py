@@ -230,15 +230,13 @@ def main() -> int:
     if missing := missing_programs():
         parser.error(f"{', '.join(missing)} not found; on Debian and Ubuntu install slurm-wlm and munge")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    command, size = (
-        arguments.command,
-        {name: value for name, value in vars(arguments).items() if name != "command"},
-    )
-    with private_slurm(folder, **size) as environment:
-        status = subprocess.run(command, env=environment, check=False).returncode
-    shutil.rmtree(folder)
-    return status
+    size = vars(arguments)
+    command = size.pop("command")
+    with (
+        tempfile.TemporaryDirectory(prefix="slurm-") as folder,
+        private_slurm(Path(folder), **size) as environment,
+    ):
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ def test_jobs_write_where_the_profile_says(pool: tuple[Analysis, dict[str, dict[
         for stream in ("output", "error"):
             assert job[stream].startswith(f"logs/htcondor/{name}/")
             assert "$(ClusterId)" in job[stream]
-    assert "localrule regressor" in next((analysis.path / "logs/htcondor/regressor").glob("*.err")).read_text()
+    assert (
+        "localrule regressor" in next((analysis.path / "logs/htcondor/regressor").glob("*.err")).read_text()
+    )
 
 
 def test_requests_of_the_profile_cover_those_of_the_rules(tmp_path: Path):

@@ -1,6 +1,8 @@
 """The SLURM of the other tests counts GPUs, is not to be reached from outside, and leaves nothing."""
 
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -22,41 +24,39 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_gpus_are_counted_and_nothing_is_left(tmp_path: Path):
-    folder, seen = tmp_path / "slurm", tmp_path / "seen"
+    folder = tmp_path / "slurm"
     with private_slurm(folder, nodes=2, gpus=2, cpus=4, memory_MB=4000) as environment:
-        job = ["--parsable", "--partition=node2", "--mem=100", "--gpus=1", f"--output={seen}-%j"]
-        for _ in range(3):
-            subprocess.run(
-                [
-                    "sbatch",
-                    *job,
-                    "--wrap=echo $CUDA_VISIBLE_DEVICES; sh -c 'trap : TERM; sleep 600; sleep 600'",
-                ],
-                env=environment,
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-        wanted = ["PENDING", "RUNNING", "RUNNING"]
-        states, tries = [], 0
-        while states != wanted and tries < 100:
-            command = ["squeue", "--noheader", "--format=%T"]
-            output = subprocess.run(
+
+        def run(*command: str) -> str:
+            return subprocess.run(
                 command, env=environment, capture_output=True, text=True, check=True
-            ).stdout
-            states, tries = sorted(output.split()), tries + 1
-        assert states == wanted
-        services = processes_of(folder)
-        names = [process.name() for process in services]
-        assert {"munged", "slurmctld", "slurmd"} <= set(names)
-        listening = [
+            ).stdout.strip()
+
+        def devices() -> list[str]:
+            return sorted(file.read_text().strip() for file in tmp_path.glob("device-*"))
+
+        for _ in range(3):
+            run(
+                *("sbatch", "--partition=node2", "--mem=100", "--gpus=1", f"--output={tmp_path}/device-%j"),
+                "--wrap=echo $CUDA_VISIBLE_DEVICES; sh -c 'trap : TERM; sleep 600; sleep 600'",
+            )
+        wait_until(lambda: devices() == ["0", "1"])
+        assert sorted(run("squeue", "--noheader", "--format=%T").split()) == ["PENDING", "RUNNING", "RUNNING"]
+        processes = processes_of(folder)
+        assert {"munged", "slurmctld", "slurmd"} <= {process.name() for process in processes}
+        listening = {
             connection.laddr.ip
-            for process in services
+            for process in processes
             for connection in process.net_connections("inet")
             if connection.status == psutil.CONN_LISTEN
-        ]
-        assert listening
-        assert set(listening) == {"127.0.0.1"}
-    assert processes_of(folder) == []
-    devices = [file.read_text().split()[0] for file in sorted(tmp_path.glob("seen-*"))]
-    assert sorted(devices) == ["0", "1"]
+        }
+        assert listening == {"127.0.0.1"}
+    wait_until(lambda: processes_of(folder) == [])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from private_slurm import private_slurm
 
 from workflow.analysis import CHECKOUT, Analysis, tiny_config
@@ -24,15 +25,17 @@ pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1800)]
 
 SEEDS = "results/ecal/tiny/seed{}"
 TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3, 4))]
+PARTITIONS = {"all": {"max_runtime": 1440}, "node1": {"max_runtime": 1440, "max_gpu": 4}}
+"""What the executor is told; there is `node2`, too."""
 MEMORY_MB = 400
 """Less than a training takes with Snakemake around it."""
 OVERRIDES = [
     "--slurm-status-command=squeue",
     "--slurm-init-seconds-before-status-checks=2",
     "--latency-wait=10",
-    "--default-resources=slurm_partition='node1'",
+    "--slurm-partition-config=partitions.yaml",
     "--set-resources",
-    "regressor:slurm_partition='node2' if wildcards.seed == '4' else 'node1'",
+    "regressor:slurm_partition='node2' if wildcards.seed == '4' else ''",
     f"regressor:mem_mb={MEMORY_MB} if wildcards.seed == '3' and attempt == 1 else 3000",
 ]
 
@@ -120,6 +123,7 @@ def farmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmed]:
             "seed4/work/regressor": lose_node,
         }
         with (path / "output").open("w+") as output:
+            (farm.path / "partitions.yaml").write_text(yaml.safe_dump({"partitions": PARTITIONS}))
             run = subprocess.Popen(
                 [
                     sys.executable,
@@ -213,6 +217,9 @@ def test_a_job_whose_node_is_lost_is_started_again_by_slurm(farmed: Farmed):
 def test_trainings_get_a_gpu_and_small_jobs_go_together(farmed: Farmed):
     for job in farmed.cluster.jobs(r"rule_(train|regressor)_"):
         assert job["TresPerJob"] == "gres:gpu:1"
+        assert job["Partition"] in {"node1", "node2"}
     grouped = farmed.cluster.jobs("rule_(data|judgement|summary)")
     assert len(grouped) == 3
-    assert not any("gpu" in job.get("TresPerJob", "") for job in grouped)
+    for job in grouped:
+        assert "TresPerJob" not in job
+        assert job["Partition"] == "all"
