@@ -154,7 +154,9 @@ def test_the_overlay_trains_the_model_with_the_best_settings(searched: Analysis,
     """A run with the settings of a trial is that trial: it has the same validation score."""
     analysis = searched.copy(tmp_path / "analysis")
     overlay = ("--configfile", "results/searches/rates/best.yaml")
-    assert "rule search" not in analysis.make("--dry-run", *overlay)
+    planned = analysis.make("--dry-run", *overlay)
+    assert "results/searches/powers/jobs/1.json" in planned  # its space has no number of epochs
+    assert "results/searches/rates/jobs/1.json" not in planned
     analysis.make("results/ecal/tiny/seed1/train.json", *overlay)
     trials = json.loads((analysis.path / "results/searches/rates/trials.json").read_text())
     best = trials["trials"][trials["best"]]
