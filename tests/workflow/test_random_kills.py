@@ -150,7 +150,7 @@ def assert_same_results(analysis: Analysis, expected: Analysis) -> None:
 
 
 def files(analysis: Analysis) -> list[str]:
-    """All but what Snakemake keeps for itself, and its benchmarks: nobody measures a job without Snakemake."""
+    """All but what Snakemake keeps for itself, and benchmarks, which a job that outlives it does not have."""
     folders = (analysis.path / name for name in ("results", "logs"))
     return sorted(
         str(path.relative_to(analysis.path))
