@@ -32,6 +32,8 @@ def test_a_killed_training_resumes_to_the_same_bytes(finished: Analysis, analysi
     training.wait()
     assert state.exists()
     assert not (analysis.run / "checkpoint.pt").exists()
+    while "running" in read_status(analysis.path).counts and time.monotonic() < deadline:
+        time.sleep(0.1)  # until the kernel has ended the training, too
     status = read_status(analysis.path)
     assert status.alive is False
     assert {job.planned.rule for job in status.jobs if job.state == "stopped"} == {"train"}
