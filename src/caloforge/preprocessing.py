@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy  # loads what is only fitted with, optimize and stats, when it is used
+from scipy import special
 
 from caloforge.atomic import write_json
 from caloforge.config.stages import PreprocessingSettings
@@ -252,8 +253,8 @@ def _no_cell(file: ShowerFile, readout_threshold_MeV: float) -> str:
 
 
 def _likely_power(ratio: np.ndarray) -> float:
-    fit = optimize.minimize_scalar(
-        lambda power: -stats.boxcox_llf(power, ratio), bounds=(0, 1), method="bounded"
+    fit = scipy.optimize.minimize_scalar(
+        lambda power: -scipy.stats.boxcox_llf(power, ratio), bounds=(0, 1), method="bounded"
     )
     return round(float(fit.x), 4)
 
@@ -322,7 +323,7 @@ def _response_spread(
     mean_GeV = incident_GeV * np.polynomial.polynomial.polyval(np.log(incident_GeV), response)
     deviation = visible_GeV / mean_GeV - 1
     terms = np.stack([1 / incident_GeV, np.ones_like(incident_GeV)], axis=1)
-    squares, _ = optimize.nnls(terms * incident_GeV[:, None], deviation**2 * incident_GeV)
+    squares, _ = scipy.optimize.nnls(terms * incident_GeV[:, None], deviation**2 * incident_GeV)
     return tuple(map(float, np.sqrt(squares)))
 
 

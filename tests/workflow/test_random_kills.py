@@ -31,8 +31,8 @@ class Disturbed:
             self.analysis.make("--unlock")
         command = self.analysis.command()
         command["env"] |= {"TMPDIR": str(self.temporary)}
-        output = (self.analysis.path / "output.txt").open("a")
-        process = psutil.Popen(**command, stdout=output, stderr=output, start_new_session=True)
+        with (self.analysis.path / "output.txt").open("a") as output:
+            process = psutil.Popen(**command, stdout=output, stderr=output, start_new_session=True)
         self.sessions.append(process.pid)
         return process
 
