@@ -58,7 +58,7 @@ class Analysis:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=850,
             preexec_fn=preexec_fn,
         )
         return done.returncode, done.stdout
