@@ -21,7 +21,7 @@ from private_slurm import private_slurm
 
 from workflow.analysis import CHECKOUT, Analysis, tiny_config
 
-pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1200)]
 
 SEEDS = "results/ecal/tiny/seed{}"
 TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3, 4))]
