@@ -32,6 +32,13 @@ def configuration(chain: Sequence[Record]) -> dict[str, Any]:
             runs.order_as(record.content.settings["runs"])
             written.put(("report", "title"), record.content.settings["title"], record)
     config = written.content
+    for record in chain:
+        if (
+            record.content.stage == "search"
+        ):  # the same trials follow from the model of a run, if there is one
+            config["models"].setdefault(
+                record.content.settings["search"]["model"], record.content.settings["model"]
+            )
     for run in runs.all:
         for name in (run["dataset"], *run["apply_to"]):
             _require(config["datasets"], name, f"results/{name}/data/ingest.json")
@@ -147,6 +154,9 @@ def _take(record: Record, written: _Written, runs: _Runs) -> None:
             written.put(("figures",), settings["figures"], record)
             if is_run:
                 runs.of(place)["label"] = settings["label"]
+        case "summarise_search":
+            written.put(("searches", place[1]), settings["search"], record)
+            written.put(("figures",), settings["figures"], record)
         case "draw_dataset" | "draw_timing" | "compare":
             written.put(("figures",), settings["figures"], record)
 

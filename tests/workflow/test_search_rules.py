@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 from analysis import Analysis
+from test_reproduction_rules import commands_for, run_commands
 from test_rerun import AFTER_EVALUATION, AFTER_TRAINING, put
 
 LABEL = "three <trials>"
@@ -122,6 +124,20 @@ def test_a_search_runs_again_only_when_its_trials_would_change(
     edit(config)
     analysis.configure(config)
     assert set(analysis.planned()) == expected
+
+
+@pytest.mark.parametrize("name", ["rates", "powers"])
+def test_a_search_is_planned_anew_from_its_records(searched: Analysis, tmp_path, name):
+    commands = commands_for(searched, f"results/searches/{name}", tmp_path / "anew")
+    config = yaml.safe_load((tmp_path / "anew/config.yaml").read_text())
+    settings = json.loads((searched.path / f"results/searches/{name}/search.json").read_text())["settings"]
+    assert config["searches"] == {name: settings["search"]}
+    assert config["models"]["tiny"]["noise"] == searched.config["models"]["tiny"]["noise"]
+    output = run_commands(commands, "--dry-run")
+    jobs = searched.config["searches"][name].get("jobs", 1)
+    assert re.search(rf"^search +{jobs}$", output, re.MULTILINE)
+    assert re.search(r"^summarise_search +1$", output, re.MULTILINE)
+    assert re.search(r"^train ", output, re.MULTILINE) is None
 
 
 def test_a_killed_search_goes_on_with_its_trial(searched: Analysis, tmp_path):
