@@ -17,7 +17,7 @@ demo: .venv/installed
 	$(BIN)/snakemake --cores all
 
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slurm: .venv-cluster/installed
 	OMP_NUM_THREADS=1 $(CLUSTER_BIN)/python -m pytest tests/cluster
