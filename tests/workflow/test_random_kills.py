@@ -167,6 +167,6 @@ def made_by(record: Path) -> dict:
 
 
 def without_numbers(page: Path) -> str:
-    """Text of the page without its figures and numbers, for some of them are times: `62`, `1 min 2`."""
+    """Text of the page without its figures and numbers, some of which are times: `62`, `1 min 2`, `1,020`."""
     text = re.sub(r"<script.*?</script>|[\w+/=]{100,}", "", page.read_text(), flags=re.DOTALL)
-    return re.sub(r"[\d.]+( (h|min) \d+)*", "#", text)
+    return re.sub(r"\d[\d.,]*( (h|min) \d+)*", "#", text)

@@ -135,7 +135,7 @@ def evaluate(
         record,
         stage="evaluate",
         inputs=inputs,
-        outputs=[metrics, figure_directory],
+        outputs=[path for path in (metrics, figure_directory) if path],
         settings=options,
         seed=settings.seed,
     ):
