@@ -13,6 +13,8 @@ from caloforge.errors import CaloforgeError
 
 RESULTS = "results"
 _PLACES = (f"{RESULTS}/**/*.json", "downloads/**/*.json")
+_UNFINISHED = "work"
+"""Folder of states and trials beside results, whose records are no results."""
 
 
 class _Code(BaseModel):
@@ -169,7 +171,7 @@ def tree_with(path: Path) -> Tree:
 def _json_files(root: Path) -> Iterator[tuple[Path, Any]]:
     for pattern in _PLACES:
         for file in sorted(root.glob(pattern)):
-            if file.is_file():
+            if file.is_file() and _UNFINISHED not in file.relative_to(root).parts[3:]:
                 yield file, lambda file=file: json.loads(file.read_bytes())
 
 
