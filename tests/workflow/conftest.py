@@ -5,14 +5,22 @@ from pathlib import Path
 
 import pytest
 from analysis import CHECKOUT, Analysis, tiny_config
+from filelock import FileLock
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
-    """A finished run; tests must not change it."""
-    analysis = Analysis(tmp_path_factory.mktemp("finished"))
-    analysis.configure(tiny_config())
-    analysis.make()
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Analysis:
+    """A finished run, the same one for all workers of pytest-xdist; tests must not change it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    folder.mkdir(exist_ok=True)
+    analysis, complete = Analysis(folder / "analysis"), folder / "complete"
+    with FileLock(folder / "lock"):
+        if not complete.exists():
+            analysis.path.mkdir(exist_ok=True)
+            analysis.configure(tiny_config())
+            analysis.make()
+            complete.touch()
     return analysis
 
 
