@@ -25,6 +25,7 @@ _LIBRARIES = (
     "awkward",
     "fastjet",
     "scikit-learn",
+    "optuna",
     "torch",
     "mplhep",
     "matplotlib",

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import optuna
 import torch
 from pydantic import ValidationError
 
@@ -106,7 +105,6 @@ def run_trials(
         facts |= {
             "study": str(folder),
             "trials": numbers,
-            "libraries": facts["libraries"] | {"optuna": optuna.__version__},
         }
 
 
