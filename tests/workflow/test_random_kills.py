@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from analysis import Analysis
 
-KILLS = int(os.environ.get("CALOFORGE_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("CALOFORGE_TEST_KILLS", "2"))
 SEED = int(os.environ.get("CALOFORGE_TEST_KILLS_SEED", "1"))
 OF_LIBRARIES = ("snakemake", "torchinductor_")
 """Temporary folders that Snakemake, when it is killed, and PyTorch, always, leave behind."""
