@@ -33,12 +33,10 @@ def configuration(chain: Sequence[Record]) -> dict[str, Any]:
             written.put(("report", "title"), record.content.settings["title"], record)
     config = written.content
     for record in chain:
-        if (
-            record.content.stage == "search"
-        ):  # the same trials follow from the model of a run, if there is one
-            config["models"].setdefault(
-                record.content.settings["search"]["model"], record.content.settings["model"]
-            )
+        if record.content.stage == "search":
+            # The model of a run goes first: the same trials follow from it.
+            settings = record.content.settings
+            config["models"].setdefault(settings["search"]["model"], settings["model"])
     for run in runs.all:
         for name in (run["dataset"], *run["apply_to"]):
             _require(config["datasets"], name, f"results/{name}/data/ingest.json")
