@@ -1,6 +1,6 @@
 """The workflow on a real SLURM with the shipped profile: jobs that are killed in all the ways of a cluster.
 
-One run makes the report and three more trainings. Meanwhile its jobs meet a time limit, `scancel`, a memory
+One run makes the report and two more trainings. Meanwhile its jobs meet a time limit, `scancel`, a memory
 limit and the loss of their node; the same results are made without SLURM.
 """
 
@@ -24,7 +24,7 @@ from workflow.analysis import CHECKOUT, Analysis, tiny_config
 pytestmark = [pytest.mark.usefixtures("need_slurm"), pytest.mark.timeout(1200)]
 
 SEEDS = "results/ecal/tiny/seed{}"
-TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3, 4))]
+TARGETS = ["results/report/index.html", *(SEEDS.format(seed) + "/regressor.pt" for seed in (2, 3))]
 PARTITIONS = {"all": {"max_runtime": 1440}, "node1": {"max_runtime": 1440, "max_gpu": 4}}
 """What the executor is told; there is `node2`, too."""
 MEMORY_MB = 400
@@ -35,8 +35,8 @@ OVERRIDES = [
     "--latency-wait=10",
     "--slurm-partition-config=partitions.yaml",
     "--set-resources",
-    "regressor:slurm_partition='node2' if wildcards.seed == '4' else ''",
-    f"regressor:mem_mb={MEMORY_MB} if wildcards.seed == '3' and attempt == 1 else 3000",
+    "regressor:slurm_partition='node2' if wildcards.seed == '3' else ''",
+    f"regressor:mem_mb={MEMORY_MB} if wildcards.seed == '2' and attempt == 2 else 3000",
 ]
 
 
@@ -120,7 +120,7 @@ def farmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmed]:
         kills: dict[str, Callable[[], None]] = {
             "seed1/work/train": run_out_of_time,
             "seed2/work/regressor": cancel,
-            "seed4/work/regressor": lose_node,
+            "seed3/work/regressor": lose_node,
         }
         with (path / "output").open("w+") as output:
             (farm.path / "partitions.yaml").write_text(yaml.safe_dump({"partitions": PARTITIONS}))
@@ -190,13 +190,14 @@ def same_regressor(farmed: Farmed, seed: int) -> bool:
 
 
 def test_a_cancelled_job_is_submitted_again(farmed: Farmed):
-    assert states(farmed, r"rule_regressor_.*_2$") == ["CANCELLED", "COMPLETED"]
+    cancelled, *again = states(farmed, r"rule_regressor_.*_2$")
+    assert (cancelled, again[-1]) == ("CANCELLED", "COMPLETED")
     assert "resuming after" in (farmed.farm.path / "logs/regressor/ecal/tiny/seed2.log").read_text()
     assert same_regressor(farmed, 2)
 
 
 def test_a_job_that_takes_too_much_memory_gets_more(farmed: Farmed):
-    killed, completed = farmed.cluster.jobs(r"rule_regressor_.*_3$")
+    _cancelled, killed, completed = farmed.cluster.jobs(r"rule_regressor_.*_2$")
     assert killed["JobState"] in {"FAILED", "OUT_OF_MEMORY", "CANCELLED"}
     assert completed["JobState"] == "COMPLETED"
     assert f"mem={MEMORY_MB}M" in killed["TRES"]
@@ -204,14 +205,13 @@ def test_a_job_that_takes_too_much_memory_gets_more(farmed: Farmed):
     assert "exceeded memory limit" in "".join(
         log.read_text() for log in (farmed.farm.path / "logs/slurm").rglob(f"{killed['JobId']}.log")
     )
-    assert same_regressor(farmed, 3)
 
 
 def test_a_job_whose_node_is_lost_is_started_again_by_slurm(farmed: Farmed):
-    (job,) = farmed.cluster.jobs(r"rule_regressor_.*_4$")
+    (job,) = farmed.cluster.jobs(r"rule_regressor_.*_3$")
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
-    assert "resuming after" in (farmed.farm.path / "logs/regressor/ecal/tiny/seed4.log").read_text()
-    assert same_regressor(farmed, 4)
+    assert "resuming after" in (farmed.farm.path / "logs/regressor/ecal/tiny/seed3.log").read_text()
+    assert same_regressor(farmed, 3)
 
 
 def test_trainings_get_a_gpu_and_small_jobs_go_together(farmed: Farmed):

@@ -3,7 +3,8 @@ import logging
 import pytest
 import torch
 
-from caloforge.devices import choose_device
+from caloforge import devices
+from caloforge.devices import announce_precision, choose_device, choose_precision
 from caloforge.errors import CaloforgeError
 
 
@@ -24,3 +25,25 @@ def test_a_device_is_what_is_wanted_where_there_is_one(monkeypatch, caplog, want
         assert choose_device(wanted) == torch.device(without)
     fell_back = ["device: auto is the CPU here, PyTorch finds no CUDA device"] if wanted == "auto" else []
     assert caplog.messages == fell_back
+
+
+@pytest.mark.parametrize(
+    ("wanted", "able", "chosen", "said"),
+    [
+        ("auto", True, "bfloat16", "precision: auto is bfloat16"),
+        ("auto", False, "float32", "precision: auto is float32"),
+        ("bfloat16", True, "bfloat16", None),
+        ("bfloat16", False, "bfloat16", "precision: bfloat16 has no instructions"),
+        ("float32", True, "float32", None),
+    ],
+)
+def test_bfloat16_is_for_processors_with_instructions_for_it(monkeypatch, caplog, wanted, able, chosen, said):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
+    devices._computes_bfloat16.cache_clear()
+    cpu = torch.device("cpu")
+    assert choose_precision(wanted, cpu) == chosen
+    announce_precision(wanted, cpu)
+    assert len(caplog.messages) == bool(said)
+    assert not said or caplog.messages[0].startswith(said)
+    devices._computes_bfloat16.cache_clear()

@@ -148,3 +148,19 @@ def test_stacks_that_would_need_too_many_weights_do_not_fit(family):
     assert f"{25 * 27 * 27 * 36 * 1024:,} weights" in said
     smaller = model_settings({"family": family, "latent": 100})
     assert smaller.misfit(SimpleNamespace(geometry=deep)) is None
+
+
+def test_leading_noise_weighs_as_much_as_the_whole_latent_vector():
+    latents = {}
+    for n in (0, 3):
+        gan = model("calogan", leading_noise=n).eval()
+        gan.generator.register_forward_pre_hook(lambda _, given, n=n: latents.update({n: given[0]}))
+        gan.generate(torch.tensor([[3.0], [80.0]]), rng(7))
+    ratio = torch.ones(16)
+    ratio[1:4] = 4
+    torch.testing.assert_close(latents[3], latents[0] * ratio)
+
+
+def test_leading_noise_is_part_of_the_latent_vector():
+    with pytest.raises(ValueError, match="leading_noise: found 16, expected less than latent, 16"):
+        model("calogan", leading_noise=16)

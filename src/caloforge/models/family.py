@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.config.stages import TrainingSettings
+from caloforge.devices import choose_precision
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import Preprocessing
 
@@ -101,4 +102,5 @@ def build(settings: Any, geometry: Geometry, preprocessing: Preprocessing) -> Fa
 
 def mixed_precision(settings: TrainingSettings, device: torch.device) -> torch.autocast:
     """Context in which forward passes run in the precision of `settings`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16")
+    precision = choose_precision(settings.precision, device)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

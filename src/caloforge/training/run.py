@@ -13,7 +13,7 @@ import torch
 from caloforge import checkpoint as checkpoints
 from caloforge.config.stages import TrainingSettings
 from caloforge.cost import n_dense_parameters, n_parameters, peak_memory
-from caloforge.devices import choose_device, device_name
+from caloforge.devices import announce_precision, choose_device, choose_precision, device_name
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
 from caloforge.models.family import Trainable
@@ -141,7 +141,7 @@ def run_training(
                 "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
                 "processes": [{"from_step": step, "processes": n} for step, n in done.processes],
                 "threads": torch.get_num_threads(),
-                "precision": training.precision,
+                "precision": choose_precision(training.precision, device),
                 "epochs": training.epochs,
                 "keep": training.keep,
                 "best_epoch": done.epoch,
@@ -161,6 +161,7 @@ def run_training(
 def prepare_torch(training: TrainingSettings) -> torch.device:
     """Set threads, precision and determinism as the settings want them; the device to train on."""
     device = choose_device(training.device)
+    announce_precision(training.precision, device)
     torch.set_num_threads(training.threads)
     torch.set_float32_matmul_precision("high")
     if device.type == "cpu":

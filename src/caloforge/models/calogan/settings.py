@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from caloforge.config.stages import ModelTrainingSettings
 from caloforge.models.layer_stack.settings import LayerStackSettings
@@ -18,6 +18,11 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
     """
 
     family: Literal["calogan"]
+    leading_noise: NonNegativeInt = Field(
+        default=0,
+        description="numbers of the latent vector that each move the first layers as much as all of it does, for "
+        "what showers of one energy differ by most, such as their entry point and direction; none as published",
+    )
     energy_weight: NonNegativeFloat = Field(
         default=0.05,
         description="of the error of the visible energy of generated showers, on the scale of the energy of "
@@ -45,6 +50,14 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
     discriminator_learning_rate: PositiveFloat = 2e-5
     adam_betas: tuple[float, float] = (0.5, 0.999)
     training: ModelTrainingSettings = ModelTrainingSettings(epochs=50, batch_size=256)
+
+    @model_validator(mode="after")
+    def _leading_noise_is_of_the_latent_vector(self) -> Self:
+        if self.leading_noise >= self.latent:
+            raise ValueError(
+                f"leading_noise: found {self.leading_noise}, expected less than latent, {self.latent}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shapes_are_of_the_same_energy(self) -> Self:
