@@ -36,7 +36,7 @@ def choose_device(wanted: str) -> torch.device:
 def choose_precision(
     wanted: Literal["auto", "float32", "bfloat16"], device: torch.device
 ) -> Literal["float32", "bfloat16"]:
-    """The precision that `wanted` means on the device: auto is bfloat16 where there are instructions for it."""
+    """The precision that `wanted` means on the device: auto is bfloat16 if it has instructions for that."""
     if wanted == "auto":
         return "bfloat16" if _computes_bfloat16(device.type) else "float32"
     return wanted
@@ -48,8 +48,8 @@ def announce_precision(wanted: str, device: torch.device) -> None:
         logger.info("precision: auto is %s on this device", choose_precision(wanted, device))
     elif wanted == "bfloat16" and not _computes_bfloat16(device.type):
         logger.warning(
-            "precision: bfloat16 has no instructions on this device and may take many times as long as float32; "
-            "use auto or float32"
+            "precision: bfloat16 has no instructions on this device and may take many times as long as "
+            "float32; use auto or float32"
         )
 
 

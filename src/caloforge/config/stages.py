@@ -53,8 +53,8 @@ class TrainingSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="float32",
-        description="of the forward and backward passes; penalties stay in float32. auto is bfloat16 where the "
-        "processor or GPU has instructions for it, and float32 elsewhere",
+        description="of the forward and backward passes; penalties stay in float32. auto is bfloat16 where "
+        "the processor or GPU has instructions for it, and float32 elsewhere",
     )
     threads: PositiveInt = Field(default=2, description="CPU threads")
     checkpoint_minutes: NonNegativeFloat = Field(default=5, description="time between two checkpoints")

@@ -20,8 +20,8 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
     family: Literal["calogan"]
     leading_noise: NonNegativeInt = Field(
         default=0,
-        description="numbers of the latent vector that each move the first layers as much as all of it does, for "
-        "what showers of one energy differ by most, such as their entry point and direction; none as published",
+        description="numbers of the latent vector that each move the first layers as much as all of it, for "
+        "what showers of one energy differ by most, such as entry point and direction; none as published",
     )
     energy_weight: NonNegativeFloat = Field(
         default=0.05,
