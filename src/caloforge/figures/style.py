@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.style
 import mplhep
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -19,6 +20,8 @@ GENERATED = "#D55E00"
 """Vermillion, distinct from grey for every colour vision (M. Okabe, K. Ito, Color Universal Design, 2008)."""
 MARKED = "#0072B2"
 """Blue of the same palette."""
+SVG_DPI = 72
+"""Units per inch of SVG files, in which text is measured."""
 
 
 @contextmanager
@@ -46,12 +49,18 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: Path, label: str) -> None:
     """Save as SVG, with the label of the run in the upper right corner when there is one.
 
-    Text becomes outlines, so that it looks the same everywhere; the same figure gives the same bytes.
+    Text becomes outlines, so that it looks the same everywhere; the same figure gives the same bytes. They
+    are those of `Figure.savefig`, which draws twice, a first time for the layout alone.
     """
     if label:
         size = matplotlib.rcParams["legend.fontsize"]
         figure.suptitle(label, x=0.99, ha="right", size=size, style="italic", parse_math=False)
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    canvas = FigureCanvasSVG(figure)
+    figure.dpi = SVG_DPI
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
+    figure.dpi = matplotlib.rcParams["savefig.dpi"]
+    canvas.print_svg(path, metadata={"Date": None})
 
 
 def axis_label(label: str, unit: str) -> str:
