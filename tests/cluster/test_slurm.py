@@ -31,7 +31,7 @@ MEMORY_MB = 400
 """Less than a training takes with Snakemake around it."""
 OVERRIDES = [
     "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=2",
+    "--slurm-init-seconds-before-status-checks=16",  # a job takes about that, the next look is 26 s later
     "--latency-wait=10",
     "--slurm-partition-config=partitions.yaml",
     "--set-resources",
