@@ -406,7 +406,8 @@ def test_showers_are_generated_in_MeV():
         expected = (
             1000 * gan.generator(torch.randn(4, 16, generator=rng()) * energy_GeV / 100) * share(energy_GeV)
         )
-    np.testing.assert_allclose(made_MeV, expected.numpy(), rtol=1e-5)
+    rounding_MeV = 1e-6 * expected.max().item()  # of single precision, in sums of terms of the largest size
+    np.testing.assert_allclose(made_MeV, expected.numpy(), rtol=1e-5, atol=rounding_MeV)
     assert made_MeV.max() > 0
 
 
