@@ -1,7 +1,6 @@
 """Where networks run."""
 
 import logging
-from functools import cache
 from typing import Literal
 
 import torch
@@ -53,7 +52,6 @@ def announce_precision(wanted: str, device: torch.device) -> None:
         )
 
 
-@cache
 def _computes_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -190,8 +190,8 @@ def same_regressor(farmed: Farmed, seed: int) -> bool:
 
 
 def test_a_cancelled_job_is_submitted_again(farmed: Farmed):
-    cancelled, *again = states(farmed, r"rule_regressor_.*_2$")
-    assert (cancelled, again[-1]) == ("CANCELLED", "COMPLETED")
+    cancelled, _killed, completed = states(farmed, r"rule_regressor_.*_2$")
+    assert [cancelled, completed] == ["CANCELLED", "COMPLETED"]
     assert "resuming after" in (farmed.farm.path / "logs/regressor/ecal/tiny/seed2.log").read_text()
     assert same_regressor(farmed, 2)
 
@@ -205,6 +205,7 @@ def test_a_job_that_takes_too_much_memory_gets_more(farmed: Farmed):
     assert "exceeded memory limit" in "".join(
         log.read_text() for log in (farmed.farm.path / "logs/slurm").rglob(f"{killed['JobId']}.log")
     )
+    assert same_regressor(farmed, 2)
 
 
 def test_a_job_whose_node_is_lost_is_started_again_by_slurm(farmed: Farmed):

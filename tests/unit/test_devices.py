@@ -3,7 +3,6 @@ import logging
 import pytest
 import torch
 
-from caloforge import devices
 from caloforge.devices import announce_precision, choose_device, choose_precision
 from caloforge.errors import CaloforgeError
 
@@ -40,10 +39,8 @@ def test_a_device_is_what_is_wanted_where_there_is_one(monkeypatch, caplog, want
 def test_bfloat16_is_for_processors_with_instructions_for_it(monkeypatch, caplog, wanted, able, chosen, said):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
-    devices._computes_bfloat16.cache_clear()
     cpu = torch.device("cpu")
     assert choose_precision(wanted, cpu) == chosen
     announce_precision(wanted, cpu)
     assert len(caplog.messages) == bool(said)
     assert not said or caplog.messages[0].startswith(said)
-    devices._computes_bfloat16.cache_clear()

@@ -50,17 +50,16 @@ def save_figure(figure: Figure, path: Path, label: str) -> None:
     """Save as SVG, with the label of the run in the upper right corner when there is one.
 
     Text becomes outlines, so that it looks the same everywhere; the same figure gives the same bytes. They
-    are those of `Figure.savefig`, which draws twice, a first time for the layout alone.
+    are those of `Figure.savefig` alone, which draws a figure once more for its layout.
     """
     if label:
         size = matplotlib.rcParams["legend.fontsize"]
         figure.suptitle(label, x=0.99, ha="right", size=size, style="italic", parse_math=False)
-    canvas = FigureCanvasSVG(figure)
+    FigureCanvasSVG(figure)  # the layout measures text as SVG shows it
     figure.dpi = SVG_DPI
     figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")
-    figure.dpi = matplotlib.rcParams["savefig.dpi"]
-    canvas.print_svg(path, metadata={"Date": None})
+    figure.set_layout_engine(None)
+    figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def axis_label(label: str, unit: str) -> str:

@@ -45,10 +45,9 @@ class CaloGan(Family):
 
     With `cells: shares` the generator makes the weights of cells in a visible energy that is drawn from the
     fitted response; see `VisibleShares` and `share_weights`. With `leading_noise` so many numbers of the
-    latent vector are multiplied by the square root of its length: among a thousand equal numbers a generator
-    does not find the few that could mean the entry point and the direction, and makes showers as wide as the
-    mean of all. What the papers do not have either is shape_weight times the `energy_score` of the
-    `layer_shapes` of generated showers beside real ones of the same primaries, off by default.
+    latent vector are multiplied by the square root of its length, for the entry point and the direction that
+    a generator is not asked for. What the papers do not have either is shape_weight times the `energy_score`
+    of the `layer_shapes` of generated showers beside real ones of the same primaries, off by default.
 
     Unlike the public code, which generates in inference mode what its discriminator learns from, batch
     normalisation always takes the statistics of the batch in training.
