@@ -57,8 +57,9 @@ def save_figure(figure: Figure, path: Path, label: str) -> None:
         figure.suptitle(label, x=0.99, ha="right", size=size, style="italic", parse_math=False)
     FigureCanvasSVG(figure)  # the layout measures text as SVG shows it
     figure.dpi = SVG_DPI
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine(None)
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     figure.savefig(path, format="svg", metadata={"Date": None})
 
 
