@@ -16,11 +16,12 @@ unexport PYTHONPATH PYTHONHOME
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
 
+# Without a shell between them (env), ending make ends the tests.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	env OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slurm: .venv-cluster/installed
-	OMP_NUM_THREADS=1 $(CLUSTER_BIN)/python -m pytest tests/cluster
+	env OMP_NUM_THREADS=1 $(CLUSTER_BIN)/python -m pytest tests/cluster
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
