@@ -1,7 +1,7 @@
 """The workflow on a real SLURM with the shipped profile: jobs that are killed in all the ways of a cluster.
 
-One run makes the report and trains for two more seeds. Meanwhile its jobs meet a time limit, `scancel`, a memory
-limit and the loss of their node; the same results are made without SLURM.
+One run makes the report and trains for two more seeds. Meanwhile its jobs meet a time limit, `scancel`, a
+memory limit and the loss of their node; the same results are made without SLURM.
 """
 
 import os
