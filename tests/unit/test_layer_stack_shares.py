@@ -8,7 +8,7 @@ import torch
 from caloforge.config.project import model_settings
 from caloforge.geometry import Geometry
 from caloforge.models.family import build
-from caloforge.models.layer_stack.shares import layer_shapes, share_weights
+from caloforge.models.layer_stack.shares import layer_shapes, layer_summaries, share_weights
 from caloforge.preprocessing import Preprocessing
 
 SHAPES = ((3, 8), (4, 4), (4, 2))
@@ -76,6 +76,42 @@ def test_shapes_row_by_row_and_column_by_column():
 def test_shapes_of_an_empty_shower_are_finite():
     showers = torch.zeros(1, N_CELLS, requires_grad=True)
     layer_shapes(showers, SHAPES).sum().backward()
+    assert torch.isfinite(showers.grad).all()
+
+
+def test_summaries_cell_by_cell():
+    shower = np.random.default_rng(1).exponential(size=N_CELLS)
+    found = layer_summaries(torch.from_numpy(shower)[None], SHAPES)[0].numpy()
+    expected, start = [], 0
+    for nx, ny in SHAPES:
+        image = shower[start : start + nx * ny].reshape(nx, ny) / shower.sum()
+        start += nx * ny
+        q = (image + 1e-5) / (image + 1e-5).sum()
+        expected += [math.sqrt(image.sum() + 1e-5), np.sqrt(q / q.size).sum(), math.sqrt((q**2).sum())]
+        for profile in (image.sum(axis=1), image.sum(axis=0)):
+            n = len(profile)
+            p = (profile + 1e-5) / (profile + 1e-5).sum()
+            expected += [sum(4 * (2 * i / (n - 1) - 1) * p[i] for i in range(n)), (p**2).sum()]
+            for k in (1, 2, 4, 8):
+                if k < n:
+                    expected.append(sum(math.sqrt(p[i] * p[i + k]) for i in range(n - k)))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_summaries_of_a_shower_that_moves_only_change_by_its_place():
+    """At least eight rows and columns from the edges, the furthest that a profile is compared with itself."""
+    images = torch.zeros(2, 40, 50, dtype=torch.float64)
+    images[0, 10:13, 12:15] = images[1, 25:28, 33:36] = torch.rand(3, 3, generator=rng(), dtype=torch.float64)
+    one, other = layer_summaries(images.flatten(1), ((40, 50),))
+    moved = [number for number, same in enumerate(torch.isclose(one, other, rtol=1e-12)) if not same]
+    assert moved == [3, 9]
+    steps = torch.tensor([8 * 15 / 39 / (1 + 40e-5), 8 * 21 / 49 / (1 + 50e-5)], dtype=torch.float64)
+    torch.testing.assert_close((other - one)[moved], steps)
+
+
+def test_summaries_of_an_empty_shower_are_finite():
+    showers = torch.zeros(1, N_CELLS, requires_grad=True)
+    layer_summaries(showers, SHAPES).sum().backward()
     assert torch.isfinite(showers.grad).all()
 
 

@@ -7,10 +7,10 @@ from torch.nn import functional
 from caloforge.geometry import Geometry
 from caloforge.models.calogan.networks import Discriminator, Generator
 from caloforge.models.calogan.settings import CaloGanSettings
-from caloforge.models.energy_score import energy_score
+from caloforge.models.energy_score import energy_score, marginal_energy_score
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.labels import exchanged_labels
-from caloforge.models.layer_stack.shares import layer_shapes, share_weights
+from caloforge.models.layer_stack.shares import layer_shapes, layer_summaries, share_weights
 from caloforge.models.primary.conditions import (
     conditioned_latent,
     particle_numbers,
@@ -19,6 +19,8 @@ from caloforge.models.primary.conditions import (
 )
 from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
+
+_KERAS_ADAM_EPSILON = 1e-7
 
 
 class CaloGan(Family):
@@ -46,8 +48,9 @@ class CaloGan(Family):
     With `cells: shares` the generator makes the weights of cells in a visible energy that is drawn from the
     fitted response; see `VisibleShares` and `share_weights`. With `leading_noise` so many numbers of the
     latent vector are multiplied by the square root of its length, for the entry point and the direction that
-    a generator is not asked for. What the papers do not have either is shape_weight times the `energy_score`
-    of the `layer_shapes` of generated showers beside real ones of the same primaries, off by default.
+    a generator is not asked for. What the papers do not have either, off by default, is shape_weight times
+    the `energy_score` of the `layer_shapes` of generated showers beside real ones of the same primaries, and
+    summary_weight times the `marginal_energy_score` of their `layer_summaries`.
 
     Unlike the public code, which generates in inference mode what its discriminator learns from, batch
     normalisation always takes the statistics of the batch in training.
@@ -65,18 +68,21 @@ class CaloGan(Family):
         self.register_buffer("noise_amplitudes", amplitudes, persistent=False)
         self.shares = None
         if settings.cells == "shares":
-            self.shares = VisibleShares(torch.tensor(preprocessing.mean_shower), preprocessing)
+            self.shares = VisibleShares(
+                torch.tensor(preprocessing.mean_shower), preprocessing, proportional_gradients=True
+            )
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        settings = self.settings
         rates = {
-            "generator": self.settings.learning_rate,
-            "discriminator": self.settings.discriminator_learning_rate,
+            "generator": (settings.learning_rate, settings.generator_adam_epsilon),
+            "discriminator": (settings.discriminator_learning_rate, _KERAS_ADAM_EPSILON),
         }
         return {
             name: torch.optim.Adam(
-                getattr(self, name).parameters(), rate, self.settings.adam_betas, eps=1e-7, fused=True
+                getattr(self, name).parameters(), rate, settings.adam_betas, eps=epsilon, fused=True
             )
-            for name, rate in rates.items()
+            for name, (rate, epsilon) in rates.items()
         }
 
     def training_step(
@@ -135,6 +141,9 @@ class CaloGan(Family):
         if self.settings.shape_weight:
             profiles = (layer_shapes(showers, self.shapes) for showers in (cells, others, real))
             parts["shape"] = self.settings.shape_weight * energy_score(*profiles)
+        if self.settings.summary_weight:
+            summaries = (layer_summaries(showers, self.shapes) for showers in (cells, others, real))
+            parts["summary"] = self.settings.summary_weight * marginal_energy_score(*summaries)
         sum(parts.values()).backward()
         optimiser.step()
         self.discriminator.requires_grad_(True)

@@ -23,6 +23,11 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
         description="numbers of the latent vector that each move the first layers as much as all of it, for "
         "what showers of one energy differ by most, such as entry point and direction; none as published",
     )
+    summary_weight: NonNegativeFloat = Field(
+        default=0,
+        description="of the energy scores of single numbers that say what each layer looks like wherever the "
+        "shower is, to which `shape_weight` leaves too much freedom where no entry point is asked for",
+    )
     energy_weight: NonNegativeFloat = Field(
         default=0.05,
         description="of the error of the visible energy of generated showers, on the scale of the energy of "
@@ -49,6 +54,11 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
     learning_rate: PositiveFloat = 2e-4
     discriminator_learning_rate: PositiveFloat = 2e-5
     adam_betas: tuple[float, float] = (0.5, 0.999)
+    generator_adam_epsilon: PositiveFloat = Field(
+        default=1e-7,
+        description="root mean square of a gradient below which a weight moves less than by the learning "
+        "rate; with next to none, weights that hardly matter go astray at random",
+    )
     training: ModelTrainingSettings = ModelTrainingSettings(epochs=50, batch_size=256)
 
     @model_validator(mode="after")
