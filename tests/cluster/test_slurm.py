@@ -35,7 +35,7 @@ MEMORY_MB = 400
 """Less than a training takes with Snakemake around it."""
 OVERRIDES = [
     "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=16",  # a job takes about that, the next look is 26 s later
+    "--slurm-init-seconds-before-status-checks=5",  # looks after 5, 20, 45 and 80 s; most jobs take 10 to 20
     "--latency-wait=10",
     "--slurm-partition-config=partitions.yaml",
     "--set-resources",
