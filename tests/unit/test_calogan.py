@@ -272,6 +272,13 @@ def test_the_loss_of_summaries_adds_up_their_distances():
     assert "generator_summary" not in model().training_step(0, cells, energy_GeV, model().optimisers(), rng())
 
 
+def test_summaries_are_compared_at_the_energies_of_the_data():
+    with pytest.raises(
+        ValueError, match=r"summary_weight: found 3 with energies_GeV \[1\.0, 9\.0\], expected 0"
+    ):
+        plain(summary_weight=3.0, energies_GeV=(1, 9))
+
+
 def test_steps_of_the_generator_shrink_with_small_gradients():
     """A first step of Adam is rate * g / (|g| + epsilon)."""
     gan = model(generator_adam_epsilon=0.5, learning_rate=0.01, generator_steps=1, energy_weight=0.3)

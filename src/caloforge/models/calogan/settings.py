@@ -71,5 +71,6 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
 
     @model_validator(mode="after")
     def _shapes_are_of_the_same_energy(self) -> Self:
-        require_energies_of_the_data(self.shape_weight, self.energies_GeV)
+        for name in ("shape_weight", "summary_weight"):
+            require_energies_of_the_data(name, getattr(self, name), self.energies_GeV)
         return self
