@@ -46,12 +46,7 @@ def layer_shapes(showers: Tensor, shapes: Sequence[Pair]) -> Tensor:
     -------
     Shape (B, sum of the rows and columns of all layers).
     """
-    shares = showers / showers.sum(dim=1, keepdim=True).clamp_min(_LEAST_SUM_GeV)
-    images = [
-        cells.unflatten(1, shape)
-        for cells, shape in zip(shares.split([prod(shape) for shape in shapes], dim=1), shapes, strict=True)
-    ]
-    profiles = [image.sum(dim=axis) for image in images for axis in (1, 2)]
+    profiles = [image.sum(dim=axis) for image in _images(showers, shapes) for axis in (1, 2)]
     return (torch.cat(profiles, dim=1) + _LEAST_SHARE).sqrt()
 
 
@@ -75,16 +70,15 @@ def layer_summaries(showers: Tensor, shapes: Sequence[Pair]) -> Tensor:
     -------
     Shape (B, summaries).
     """
-    shares = showers / showers.sum(dim=1, keepdim=True).clamp_min(_LEAST_SUM_GeV)
     summaries = []
-    for cells, shape in zip(shares.split([prod(shape) for shape in shapes], dim=1), shapes, strict=True):
+    for image in _images(showers, shapes):
+        cells = image.flatten(1)
         parts = _parts(cells)
         summaries += [
             (cells.sum(dim=1) + _LEAST_PART).sqrt(),
             (parts / parts.shape[1]).sqrt().sum(dim=1),
             parts.square().sum(dim=1).sqrt(),
         ]
-        image = cells.unflatten(1, shape)
         for profile in (_parts(image.sum(dim=2)), _parts(image.sum(dim=1))):
             n = profile.shape[1]
             place = torch.linspace(
@@ -94,6 +88,13 @@ def layer_summaries(showers: Tensor, shapes: Sequence[Pair]) -> Tensor:
             summaries += [profile @ place, profile.square().sum(dim=1)]
             summaries += [(roots[:, k:] * roots[:, :-k]).sum(dim=1) for k in _SHIFTS if k < n]
     return torch.stack(summaries, dim=1)
+
+
+def _images(showers: Tensor, shapes: Sequence[Pair]) -> list[Tensor]:
+    """Shares of the cells in the energy of a shower, (B, rows, columns) for each layer."""
+    shares = showers / showers.sum(dim=1, keepdim=True).clamp_min(_LEAST_SUM_GeV)
+    layers = shares.split([prod(shape) for shape in shapes], dim=1)
+    return [cells.unflatten(1, shape) for cells, shape in zip(layers, shapes, strict=True)]
 
 
 def _parts(shares: Tensor) -> Tensor:
