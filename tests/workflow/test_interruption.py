@@ -20,7 +20,7 @@ def errors(output: str) -> list[str]:
 
 def test_a_killed_training_resumes_to_the_same_bytes(finished: Analysis, analysis: Analysis):
     shutil.rmtree(analysis.run)
-    target = "results/ecal/tiny/seed1/samples.h5"
+    target = "results/ecal/tiny/seed1/metrics.json"
     training = subprocess.Popen(
         **analysis.command(target),
         stdout=subprocess.DEVNULL,
@@ -45,7 +45,14 @@ def test_a_killed_training_resumes_to_the_same_bytes(finished: Analysis, analysi
     analysis.make(target)
     assert read_status(analysis.path).counts == {"done": len(status.jobs)}
     assert "resuming after" in (analysis.path / "logs/train/ecal/tiny/seed1.log").read_text()
-    for name in ("regressor.pt", "checkpoint.pt", "history.csv", "samples.h5"):
+    for name in (
+        "regressor.pt",
+        "checkpoint.pt",
+        "history.csv",
+        "samples.h5",
+        "observables.h5",
+        "metrics.json",
+    ):
         assert (analysis.run / name).read_bytes() == (finished.run / name).read_bytes(), name
 
 
