@@ -24,6 +24,7 @@ _LEAST_LOG_SPREAD = 0.1
 """Standard deviation of ln(E) below which the response is a constant."""
 _RARE = 0.1
 """Share of the showers below which a cell is rarely hit."""
+_QUANTILES = 101
 _LOGARITHM = re.compile(r"log\((\w+)\)")
 _REFERENCE = ("reference",)
 """Inputs of networks that are given images of the fast simulation."""
@@ -63,6 +64,9 @@ class Preprocessing:
     rare_hit_MeV
         Mean energy above the threshold of the non-empty cells among those that less than a tenth of the
         showers reach; 0 where there is none.
+    centre_x_quantiles_mm, centre_y_quantiles_mm
+        Of the centres of gravity of the showers of the training set, all cells in the plane of the face, at
+        equal steps from the least to the greatest; none where cells are not rectangular.
     """
 
     readout_threshold_MeV: float
@@ -75,6 +79,8 @@ class Preprocessing:
     response_spread: tuple[float, float]
     mean_shower: tuple[float, ...]
     rare_hit_MeV: float
+    centre_x_quantiles_mm: tuple[float, ...] = ()
+    centre_y_quantiles_mm: tuple[float, ...] = ()
 
     def forward(self, showers: np.ndarray) -> np.ndarray:
         """Transform cell energies [MeV] of any shape, >= 0; float32 of the same shape, >= 0."""
@@ -227,6 +233,8 @@ def fit_preprocessing(
             response_spread=_response_spread(incident_GeV, visible_GeV, response),
             mean_shower=moments.mean_shower,
             rare_hit_MeV=moments.rare_hit_MeV,
+            centre_x_quantiles_mm=_quantiles(moments.centres_mm[:, 0]),
+            centre_y_quantiles_mm=_quantiles(moments.centres_mm[:, 1]),
         )
         write_json(output, preprocessing.as_dict())
 
@@ -268,13 +276,16 @@ class _Moments(NamedTuple):
     visible_GeV: np.ndarray
     mean_shower: tuple[float, ...]
     rare_hit_MeV: float
+    centres_mm: np.ndarray
 
 
 def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: float) -> _Moments:
     """What one pass over the file gives; of every shower only its energies are kept."""
     total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
     cells_MeV, hits = np.zeros(file.geometry.n_cells), np.zeros(file.geometry.n_cells, np.int64)
-    incident_GeV, visible_GeV = [], []
+    rectangular = file.geometry.kind == "cartesian"
+    of_cells_mm = file.geometry.cell_centres_mm() if rectangular else None
+    incident_GeV, visible_GeV, centres_mm = [], [], [np.empty((0, 2))]
     for block in _blocks(file):
         values = _columns(inputs, block)
         total += values.sum(axis=0)
@@ -284,6 +295,9 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: f
         hits += np.count_nonzero(showers_MeV, axis=0)
         incident_GeV.append(block.incident_energies[:, 0] / 1000)
         visible_GeV.append(showers_MeV.sum(axis=1, dtype=np.float64) / 1000)
+        if rectangular:
+            filled = visible_GeV[-1] > 0
+            centres_mm.append(showers_MeV[filled] @ of_cells_mm / (1000 * visible_GeV[-1][filled, None]))
     mean = total / len(file)
     std = np.sqrt(np.maximum(squares / len(file) - mean**2, 0))
     for name, centre, spread in zip(inputs, mean, std, strict=True):
@@ -302,7 +316,15 @@ def _moments(file: ShowerFile, inputs: tuple[str, ...], readout_threshold_MeV: f
         np.concatenate(visible_GeV),
         tuple(float(f"{share:.4g}") for share in cells_MeV / cells_MeV.sum()),
         float(excess_MeV / max(hits[rare].sum(), 1)),
+        np.concatenate(centres_mm),
     )
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, ...]:
+    """At equal steps of the rank, from the least to the greatest; none of none."""
+    if not len(values):
+        return ()
+    return tuple(float(f"{value:.5g}") for value in np.quantile(values, np.linspace(0, 1, _QUANTILES)))
 
 
 def _response(incident_GeV: np.ndarray, visible_GeV: np.ndarray) -> tuple[float, ...]:

@@ -96,8 +96,7 @@ def sample(
             portions, total = _portions(requested, traversals.repeats, settings.batch_size), len(requested)
         else:
             portions, total = _share(reference, settings, part)
-        first, generation_s = reference.read(0, settings.batch_size), 0.0
-        flop = count_flop(lambda: generate(network, transforms, first, seed, device))
+        generation_s = 0.0
         with (
             atomic_path(output) as partial,
             ShowerWriter(partial, reference.geometry, reference.units) as writer,
@@ -116,8 +115,11 @@ def sample(
             "showers": total,
             "generation_s": generation_s,
             "ms_per_shower": 1000 * generation_s / total if total else None,
-            "flop_per_shower": flop / len(first),
         }
+        if not (grid or traversals):
+            first = reference.read(0, settings.batch_size)
+            flop = count_flop(lambda: generate(network, transforms, first, seed, device))
+            facts["flop_per_shower"] = flop / len(first)
 
 
 def generate(

@@ -13,7 +13,6 @@ from caloforge.geometry import Geometry
 from caloforge.models.calogan.networks import Discriminator, Generator, LayerFeatures
 from caloforge.models.family import build
 from caloforge.models.layer_stack.layers import Attention, LocallyConnected2d
-from caloforge.models.layer_stack.shares import layer_summaries
 from caloforge.preprocessing import Preprocessing
 from caloforge.sampling import generate
 from caloforge.showers import Showers
@@ -255,39 +254,6 @@ def test_the_slope_of_the_energy_loss():
     gan.generator.factor.data += 0.5
     gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
     assert gan.generator.factor.grad.item() == pytest.approx(0.3 * energy_GeV.mean().item(), rel=1e-4)
-
-
-def test_the_loss_of_summaries_adds_up_their_distances():
-    """Of a generator that repeats the showers, in their order or not, so that they differ by nothing else."""
-    torch.manual_seed(2)
-    cells, energy_GeV = torch.rand(4, N_CELLS), torch.full((4, 1), 30.0)
-    gan = model(summary_weight=7.0)
-    zero = nn.Parameter(torch.zeros(()))
-    summaries = layer_summaries(cells, SHAPES)
-    for roll in (0, 1):
-        gan.generator.forward = lambda _latent, _classes, roll=roll: cells.roll(roll, 0) + zero
-        losses = gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
-        expected = 7 * np.mean(np.sum(abs(summaries.roll(roll, 0) - summaries).numpy(), axis=1))
-        assert losses["generator_summary"].item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    assert "generator_summary" not in model().training_step(0, cells, energy_GeV, model().optimisers(), rng())
-
-
-def test_summaries_are_compared_at_the_energies_of_the_data():
-    with pytest.raises(
-        ValueError, match=r"summary_weight: found 3 with energies_GeV \[1\.0, 9\.0\], expected 0"
-    ):
-        plain(summary_weight=3.0, energies_GeV=(1, 9))
-
-
-def test_steps_of_the_generator_shrink_with_small_gradients():
-    """A first step of Adam is rate * g / (|g| + epsilon)."""
-    gan = model(generator_adam_epsilon=0.5, learning_rate=0.01, generator_steps=1, energy_weight=0.3)
-    cells, energy_GeV = showers(4)
-    gan.discriminator, gan.generator = Says(), Makes(energy_GeV[:, 0])
-    gan.generator.factor.data += 0.5
-    gan.training_step(0, cells, energy_GeV, gan.optimisers(), rng())
-    slope = 0.3 * energy_GeV.mean().item()
-    assert 1.5 - gan.generator.factor.item() == pytest.approx(0.01 * slope / (slope + 0.5), rel=1e-4)
 
 
 def test_networks_see_showers_on_the_scale_of_the_primary():

@@ -12,7 +12,7 @@ from caloforge import checkpoint
 from caloforge.config.project import model_settings
 from caloforge.errors import CaloforgeError
 from caloforge.geometry import Geometry
-from caloforge.models.energy_score import energy_score, marginal_energy_score
+from caloforge.models.energy_score import energy_score
 from caloforge.models.family import build
 from caloforge.models.gan3d.family import percent_error, shapes
 from caloforge.models.gan3d.networks import Verdict, images_of
@@ -418,40 +418,6 @@ def test_gradients_pass_hits_as_if_cells_read_their_mean():
     assert ((images_GeV > 0) != (mean_GeV > 0)).any()
 
 
-@pytest.mark.parametrize("proportional", [False, True])
-def test_gradients_of_sums_of_hits_are_those_of_their_mean(proportional):
-    """On average over 50,000 readings of one shower with most cells below threshold and excess, 0.25 MeV."""
-    n = 50_000
-    mean_MeV = torch.tensor([4000.0, 3.0, 0.5, 0.2, 0.1, 0.05, 0.0])
-    total_GeV = mean_MeV.sum() / 1000
-    output = mean_MeV.log().requires_grad_()
-    exact = preprocessing(response_spread=(0.0, 0.0))
-    shares = VisibleShares(mean_MeV / mean_MeV.sum(), exact, proportional_gradients=proportional)
-    visible_GeV = total_GeV.expand(n)
-    weights = torch.tensor([0.0, -2.0, 3.0, 5.0, -4.0, 2.0, 7.0])
-    cells_GeV = shares.cells_GeV(
-        output.exp().expand(n, -1), torch.zeros(n, 4), visible_GeV, visible_GeV, rng()
-    )
-    assert 0.2 < (cells_GeV == 0).float().mean() < 0.8
-    (found,) = torch.autograd.grad((cells_GeV * weights).sum() / n, output)
-    (expected,) = torch.autograd.grad((total_GeV * torch.softmax(output, 0) * weights).sum(), output)
-    torch.testing.assert_close(found[1:], expected[1:], rtol=0.02, atol=1e-9)
-
-
-def test_a_root_of_a_reading_has_no_proportional_slope_without_a_hit():
-    """Where that of the root itself is 10,000 times as steep as at a hit."""
-    exact = preprocessing(response_spread=(0.0, 0.0))
-    shares = VisibleShares(torch.ones(50) / 50, exact, proportional_gradients=True)
-    output = torch.zeros(1, 50, requires_grad=True)
-    energy_GeV = torch.tensor([0.001])
-    cells_GeV = shares.cells_GeV(output.exp(), torch.zeros(1, 4), energy_GeV, energy_GeV, rng())
-    hit = cells_GeV > 0
-    assert 0 < hit.sum() < 25
-    (found,) = torch.autograd.grad((cells_GeV + 1e-12).sqrt().sum(), output)
-    slopes = torch.where(hit, cells_GeV / (2 * (cells_GeV + 1e-12).sqrt()), 0)
-    torch.testing.assert_close(found, slopes - slopes.sum() / 50)
-
-
 def test_a_generator_without_any_cell_makes_empty_showers_with_finite_gradients():
     gan = model(cells="shares")
     weight = nn.Parameter(torch.tensor(-2.0))
@@ -509,25 +475,6 @@ def test_the_energy_score_is_least_for_the_right_distribution():
         (slope,) = torch.autograd.grad(score, width)
         expected = s * math.sqrt(2 / math.pi) / math.sqrt(s**2 + 4) - 1 / math.sqrt(math.pi)
         assert slope.item() == pytest.approx(expected, abs=0.01)
-
-
-def test_the_marginal_score_minds_a_spread_beside_a_larger_one():
-    """Numbers with the deviations 30 and 3, of which real ones have 30 and 1: their slopes in the 3.
-
-    The one of the marginal score is that of the number alone, see the test above. The joint score hardly has
-    one.
-    """
-    generator = rng(5)
-    real, made, other = (torch.randn(200_000, 2, generator=generator) for _ in range(3))
-    slopes = {}
-    for score in (energy_score, marginal_energy_score):
-        width = torch.tensor(3.0, requires_grad=True)
-        scales = torch.stack([torch.tensor(30.0), width])
-        loss = score(scales * made, scales * other, torch.tensor([30.0, 1.0]) * real)
-        (slopes[score],) = torch.autograd.grad(loss, width)
-    expected = 3 * math.sqrt(2 / math.pi) / math.sqrt(9 + 1) - 1 / math.sqrt(math.pi)
-    assert slopes[marginal_energy_score].item() == pytest.approx(expected, abs=0.01)
-    assert abs(slopes[energy_score].item()) < 0.2 * expected
 
 
 def test_the_loss_of_shapes_compares_showers_of_one_energy():

@@ -4,11 +4,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from caloforge.config.project import model_settings
 from caloforge.geometry import Geometry
 from caloforge.models.family import build
-from caloforge.models.layer_stack.shares import layer_shapes, layer_summaries, share_weights
+from caloforge.models.layer_stack.centre import CentreOfGravity
+from caloforge.models.layer_stack.shares import layer_shapes, share_weights
 from caloforge.preprocessing import Preprocessing
 
 SHAPES = ((3, 8), (4, 4), (4, 2))
@@ -22,16 +24,20 @@ def geometry(shapes=SHAPES):
     return Geometry(name="stack", layers=[{"shape": shape, "cell_size_mm": (20, 20)} for shape in shapes])
 
 
-def model(family, threshold_MeV=1e-12, rare_hit_MeV=0.0, **settings):
-    torch.manual_seed(0)
+def transforms(family, threshold_MeV=1e-12, rare_hit_MeV=0.0, quantiles_mm=((), ())):
     inputs = ("energy",) if family == "calogan" else ("energy", "x0", "y0", "px/pz", "py/pz")
     n = len(inputs)
     mean, std = ((0.0,) * n, (1.0,) * n) if family == "calogan" else ((50.0,) * n, (25.0,) * n)
-    transforms = Preprocessing(
-        threshold_MeV, None, 1000.0, inputs, mean, std, RESPONSE, (0.1, 0.02), MEAN_SHOWER, rare_hit_MeV
-    )
+    scale = (threshold_MeV, None, 1000.0)
+    fitted = (RESPONSE, (0.1, 0.02), MEAN_SHOWER, rare_hit_MeV)
+    return Preprocessing(*scale, inputs, mean, std, *fitted, *quantiles_mm)
+
+
+def model(family, threshold_MeV=1e-12, rare_hit_MeV=0.0, quantiles_mm=((), ()), **settings):
+    torch.manual_seed(0)
     plain = {"family": family, "latent": 16, "cells": "shares", "training": {"epochs": 1}} | settings
-    return build(model_settings(plain), geometry(), transforms)
+    fitted = transforms(family, threshold_MeV, rare_hit_MeV, quantiles_mm)
+    return build(model_settings(plain), geometry(), fitted)
 
 
 def inputs_of(family, energy_GeV):
@@ -76,42 +82,6 @@ def test_shapes_row_by_row_and_column_by_column():
 def test_shapes_of_an_empty_shower_are_finite():
     showers = torch.zeros(1, N_CELLS, requires_grad=True)
     layer_shapes(showers, SHAPES).sum().backward()
-    assert torch.isfinite(showers.grad).all()
-
-
-def test_summaries_cell_by_cell():
-    shower = np.random.default_rng(1).exponential(size=N_CELLS)
-    found = layer_summaries(torch.from_numpy(shower)[None], SHAPES)[0].numpy()
-    expected, start = [], 0
-    for nx, ny in SHAPES:
-        image = shower[start : start + nx * ny].reshape(nx, ny) / shower.sum()
-        start += nx * ny
-        q = (image + 1e-5) / (image + 1e-5).sum()
-        expected += [math.sqrt(image.sum() + 1e-5), np.sqrt(q / q.size).sum(), math.sqrt((q**2).sum())]
-        for profile in (image.sum(axis=1), image.sum(axis=0)):
-            n = len(profile)
-            p = (profile + 1e-5) / (profile + 1e-5).sum()
-            expected += [sum(4 * (2 * i / (n - 1) - 1) * p[i] for i in range(n)), (p**2).sum()]
-            for k in (1, 2, 4, 8):
-                if k < n:
-                    expected.append(sum(math.sqrt(p[i] * p[i + k]) for i in range(n - k)))
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
-
-
-def test_summaries_of_a_shower_that_moves_only_change_by_its_place():
-    """At least eight rows and columns from the edges, the furthest that a profile is compared with itself."""
-    images = torch.zeros(2, 40, 50, dtype=torch.float64)
-    images[0, 10:13, 12:15] = images[1, 25:28, 33:36] = torch.rand(3, 3, generator=rng(), dtype=torch.float64)
-    one, other = layer_summaries(images.flatten(1), ((40, 50),))
-    moved = [number for number, same in enumerate(torch.isclose(one, other, rtol=1e-12)) if not same]
-    assert moved == [3, 9]
-    steps = torch.tensor([8 * 15 / 39 / (1 + 40e-5), 8 * 21 / 49 / (1 + 50e-5)], dtype=torch.float64)
-    torch.testing.assert_close((other - one)[moved], steps)
-
-
-def test_summaries_of_an_empty_shower_are_finite():
-    showers = torch.zeros(1, N_CELLS, requires_grad=True)
-    layer_summaries(showers, SHAPES).sum().backward()
     assert torch.isfinite(showers.grad).all()
 
 
@@ -186,17 +156,67 @@ def test_stacks_that_would_need_too_many_weights_do_not_fit(family):
     assert smaller.misfit(SimpleNamespace(geometry=deep)) is None
 
 
-def test_leading_noise_weighs_as_much_as_the_whole_latent_vector():
-    latents = {}
-    for n in (0, 3):
-        gan = model("calogan", leading_noise=n).eval()
-        gan.generator.register_forward_pre_hook(lambda _, given, n=n: latents.update({n: given[0]}))
-        gan.generate(torch.tensor([[3.0], [80.0]]), rng(7))
-    ratio = torch.ones(16)
-    ratio[1:4] = 4
-    torch.testing.assert_close(latents[3], latents[0] * ratio)
+# Centres of gravity
+
+QUANTILES_MM = ((-70.0, -10.0, 30.0, 50.0, 80.0), (-60.0, -60.0, 0.0, 5.0, 70.0))
 
 
-def test_leading_noise_is_part_of_the_latent_vector():
-    with pytest.raises(ValueError, match="leading_noise: found 16, expected less than latent, 16"):
-        model("calogan", leading_noise=16)
+def at(x_mm, y_mm):
+    """A shower of the second layer, 4 x 4 cells of 20 mm, with its centre of gravity there."""
+    image = torch.zeros(4, 4)
+    along = [(position + 30) / 60 for position in (x_mm, y_mm)]
+    for row, column in ((0, 0), (0, 3), (3, 0), (3, 3)):
+        shares = [share if end else 1 - share for share, end in zip(along, (row, column), strict=True)]
+        image[row, column] = shares[0] * shares[1]
+    return torch.cat([torch.zeros(24), 7 * image.flatten(), torch.zeros(8)])
+
+
+def test_centres_have_the_normal_scores_of_their_ranks():
+    """Ranks between quantiles by hand: of x = 10 mm (1 + 20 / 40) / 4, of y = 1 mm (2 + 1 / 5) / 4."""
+    centre = CentreOfGravity(geometry(), transforms("calogan", quantiles_mm=QUANTILES_MM))
+    scores = centre.normal_scores(torch.stack([at(10, 1), at(30, -30), torch.zeros(N_CELLS)]))
+    ranks = [[1.5 / 4, 2.2 / 4], [2 / 4, 1.5 / 4], [1.25 / 4, 2 / 4]]
+    np.testing.assert_allclose(scores.numpy(), norm.ppf(ranks), atol=1e-6)
+
+
+def test_scores_of_the_outermost_showers_are_finite():
+    quantiles_mm = ((-5.0, 0.0, 5.0), (3.0, 3.0, 3.0))
+    centre = CentreOfGravity(geometry(), transforms("calogan", quantiles_mm=quantiles_mm))
+    (left,), (right,) = (centre.normal_scores(at(x, 3)[None]) for x in (-30, 30))
+    assert left[0].item() == pytest.approx(-right[0].item(), rel=1e-5)
+    assert left[0].item() == pytest.approx(norm.ppf(0.002), rel=1e-5)
+    assert torch.isfinite(torch.stack([left, right])).all()
+
+
+def test_bumps_are_near_the_number_they_stand_for():
+    centre = CentreOfGravity(geometry(), transforms("calogan", quantiles_mm=QUANTILES_MM))
+    (bumps,) = centre.bumps(torch.tensor([[-2.4, 2.4 - 0.32]])).unflatten(1, (2, -1))
+    assert bumps.argmax(dim=1).tolist() == [0, 14]
+    assert bumps[0, :2].tolist() == pytest.approx([3, 3 * math.exp(-0.5)])
+
+
+def test_a_generator_is_told_the_centres_of_the_showers_it_is_compared_with():
+    """In every generation of a training step; without showers, centres are random and independent."""
+    gan = model("calogan", drawn_centre=True, quantiles_mm=QUANTILES_MM, generator_steps=1)
+    told = []
+    gan.generator.register_forward_pre_hook(lambda _, given: told.append(given[0][:, 16:].detach()))
+    showers = torch.stack([at(-20 + 5 * n, 4 - n) for n in range(6)])
+    energy_GeV = torch.full((6, 1), 30.0)
+    gan.training_step(0, showers, energy_GeV, gan.optimisers(), rng())
+    expected = gan.centre.bumps(gan.centre.normal_scores(showers))
+    assert len(told) == 2
+    for bumps in told:
+        torch.testing.assert_close(bumps, expected)
+    told.clear()
+    gan.eval().generate(torch.full((4000, 1), 30.0), rng())
+    numbers = told[0].unflatten(1, (2, -1)).argmax(dim=2) * 0.32 - 2.4
+    assert numbers.mean(dim=0).abs().max() < 0.05
+    assert (numbers.std(dim=0) - 1).abs().max() < 0.05
+    assert np.corrcoef(numbers.T)[0, 1] == pytest.approx(0, abs=0.05)
+
+
+def test_centres_are_drawn_for_shares_alone():
+    with pytest.raises(
+        ValueError, match="found true with cells energies, expected cells shares"
+    ):
+        model_settings({"family": "calogan", "drawn_centre": True, "training": {"epochs": 1}})

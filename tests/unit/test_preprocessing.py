@@ -228,6 +228,24 @@ def test_rare_hits_are_those_of_cells_that_few_showers_reach(tmp_path):
     assert fit(tmp_path, batch, energies="linear").rare_hit_MeV == 0
 
 
+def test_quantiles_of_the_centres_of_gravity(tmp_path):
+    """Cell by cell; one shower has no energy above the threshold, and no centre."""
+    batch = showers(301, np.random.default_rng(10))
+    batch.showers[:, 0] += 1
+    batch.showers[7] = 0.4
+    centres_mm = []
+    for shower in np.delete(batch.showers, 7, axis=0):
+        energies_MeV = {divmod(cell, 5): e for cell, e in enumerate(shower.tolist()) if e > 0.5}
+        total_MeV = sum(energies_MeV.values())
+        x_mm = sum((10 * ix - 15) * e for (ix, _), e in energies_MeV.items()) / total_MeV
+        y_mm = sum((10 * iy - 20) * e for (_, iy), e in energies_MeV.items()) / total_MeV
+        centres_mm.append((x_mm, y_mm))
+    found = fit(tmp_path, batch)
+    expected = np.quantile(centres_mm, np.arange(101) / 100, axis=0)
+    np.testing.assert_allclose(found.centre_x_quantiles_mm, expected[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.centre_y_quantiles_mm, expected[:, 1], rtol=1e-4, atol=1e-5)
+
+
 def test_showers_without_energy_are_refused(tmp_path):
     batch = showers(30, np.random.default_rng(8))
     batch.showers[:] = 0.4
@@ -283,6 +301,7 @@ def test_the_input_of_pairs_is_the_fast_image_in_GeV_above_the_threshold(tmp_pat
     seen = np.where(batch.showers > 0.5, batch.showers, 0)
     np.testing.assert_allclose(transforms.mean_shower, seen.sum(axis=0) / seen.sum(), rtol=1e-3)
     assert np.isfinite([*transforms.response, *transforms.response_spread]).all()
+    assert transforms.centre_x_quantiles_mm == ()  # towers are not rectangular
 
 
 def test_pairs_are_missing_or_without_energy(tmp_path):

@@ -59,9 +59,9 @@ def test_constraints_are_within_the_bounds_of_the_dependencies():
 
 def test_conda_gets_the_versions_of_the_constraints():
     pinned = pins()
-    jobs = [text for text in PROJECT["dependencies"] if Requirement(text).name != "snakemake"]
+    of_jobs = needed(text for text in PROJECT["dependencies"] if Requirement(text).name != "snakemake")
     *_, packages = CONDA
-    assert packages["pip"] == [line for name, line in pinned.items() if name in needed(jobs)]
+    assert packages["pip"] == [line for name, line in pinned.items() if name in of_jobs]
 
 
 def test_conda_and_container_have_a_supported_python():

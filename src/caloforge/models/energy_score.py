@@ -1,4 +1,4 @@
-"""Proper scores that generators learn from without a discriminator."""
+"""A proper score that generators learn from without a discriminator."""
 
 from torch import Tensor
 
@@ -13,16 +13,3 @@ def energy_score(made: Tensor, others: Tensor, real: Tensor) -> Tensor:
     Shapes: (B, features) each to (); rows of one number have one condition.
     """
     return ((made - real).norm(dim=1) - (made - others.detach()).norm(dim=1)).mean()
-
-
-def marginal_energy_score(made: Tensor, others: Tensor, real: Tensor) -> Tensor:
-    """Sum of the energy scores of single numbers, averaged over the rows.
-
-    The score of all numbers together is proper but nearly blind to the spread of numbers that differ little
-    beside others that differ much: where those leave a distance D and these add s and t to it at a right
-    angle, in X and in X' or x, |X - x| is about D + (s^2 + t^2) / 2 D, and s^2 cancels in
-    E|X - x| - E|X - X'| / 2. One by one, every spread counts.
-
-    Shapes: as for `energy_score`.
-    """
-    return ((made - real).abs() - (made - others.detach()).abs()).sum(dim=1).mean()

@@ -7,10 +7,11 @@ from torch.nn import functional
 from caloforge.geometry import Geometry
 from caloforge.models.calogan.networks import Discriminator, Generator
 from caloforge.models.calogan.settings import CaloGanSettings
-from caloforge.models.energy_score import energy_score, marginal_energy_score
+from caloforge.models.energy_score import energy_score
 from caloforge.models.family import Family, mixed_precision
 from caloforge.models.labels import exchanged_labels
-from caloforge.models.layer_stack.shares import layer_shapes, layer_summaries, share_weights
+from caloforge.models.layer_stack.centre import CentreOfGravity
+from caloforge.models.layer_stack.shares import layer_shapes, share_weights
 from caloforge.models.primary.conditions import (
     conditioned_latent,
     particle_numbers,
@@ -19,8 +20,6 @@ from caloforge.models.primary.conditions import (
 )
 from caloforge.models.primary.shares import VisibleShares
 from caloforge.preprocessing import Preprocessing
-
-_KERAS_ADAM_EPSILON = 1e-7
 
 
 class CaloGan(Family):
@@ -46,11 +45,10 @@ class CaloGan(Family):
     energy y R(y).
 
     With `cells: shares` the generator makes the weights of cells in a visible energy that is drawn from the
-    fitted response; see `VisibleShares` and `share_weights`. With `leading_noise` so many numbers of the
-    latent vector are multiplied by the square root of its length, for the entry point and the direction that
-    a generator is not asked for. What the papers do not have either, off by default, is shape_weight times
-    the `energy_score` of the `layer_shapes` of generated showers beside real ones of the same primaries, and
-    summary_weight times the `marginal_energy_score` of their `layer_summaries`.
+    fitted response; see `VisibleShares` and `share_weights`. With `drawn_centre` it is told where the shower
+    is, see `CentreOfGravity`. What the papers do not have either, off by default, is shape_weight times the
+    `energy_score` of the `layer_shapes` of generated showers beside real ones of the same primaries and, if
+    they are drawn, the same centres.
 
     Unlike the public code, which generates in inference mode what its discriminator learns from, batch
     normalisation always takes the statistics of the batch in training.
@@ -61,28 +59,24 @@ class CaloGan(Family):
         self.settings, self.response = settings, preprocessing.response
         self.shapes = [layer.shape for layer in geometry.layers]
         n_classes = len(settings.particles)
-        self.generator = Generator(self.shapes, settings.latent, n_classes)
+        self.centre = CentreOfGravity(geometry, preprocessing) if settings.drawn_centre else None
+        told = self.centre.n_bumps if self.centre else 0
+        self.generator = Generator(self.shapes, settings.latent + told, n_classes)
         self.discriminator = Discriminator(self.shapes, n_classes)
-        amplitudes = torch.ones(settings.latent)
-        amplitudes[1 : 1 + settings.leading_noise] = settings.latent**0.5
-        self.register_buffer("noise_amplitudes", amplitudes, persistent=False)
         self.shares = None
         if settings.cells == "shares":
-            self.shares = VisibleShares(
-                torch.tensor(preprocessing.mean_shower), preprocessing, proportional_gradients=True
-            )
+            self.shares = VisibleShares(torch.tensor(preprocessing.mean_shower), preprocessing)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        settings = self.settings
         rates = {
-            "generator": (settings.learning_rate, settings.generator_adam_epsilon),
-            "discriminator": (settings.discriminator_learning_rate, _KERAS_ADAM_EPSILON),
+            "generator": self.settings.learning_rate,
+            "discriminator": self.settings.discriminator_learning_rate,
         }
         return {
             name: torch.optim.Adam(
-                getattr(self, name).parameters(), rate, settings.adam_betas, eps=epsilon, fused=True
+                getattr(self, name).parameters(), rate, self.settings.adam_betas, eps=1e-7, fused=True
             )
-            for name, (rate, epsilon) in rates.items()
+            for name, rate in rates.items()
         }
 
     def training_step(
@@ -97,7 +91,7 @@ class CaloGan(Family):
         losses = self._update_discriminator("real", real, inputs, optimisers["discriminator"], rng)
         requested = requested_inputs(inputs, self.settings.energies_GeV, rng)
         with torch.no_grad(), mixed_precision(self.settings.training, real.device):
-            generated = self._cells(requested, rng)
+            generated = self._cells(requested, rng, real)
         losses |= self._update_discriminator(
             "generated", generated, requested, optimisers["discriminator"], rng
         )
@@ -134,16 +128,13 @@ class CaloGan(Family):
         self.discriminator.requires_grad_(False)
         requested = requested_inputs(inputs, self.settings.energies_GeV, rng)
         with mixed_precision(self.settings.training, inputs.device):
-            cells = self._cells(requested, rng)
+            cells = self._cells(requested, rng, real)
         labels = torch.ones(len(cells), device=cells.device)
         parts = self._losses(cells, requested, labels, self._classes(requested))
         parts["energy"] = self.settings.energy_weight * (cells.sum(dim=1) - requested[:, 0]).abs().mean()
         if self.settings.shape_weight:
             profiles = (layer_shapes(showers, self.shapes) for showers in (cells, others, real))
             parts["shape"] = self.settings.shape_weight * energy_score(*profiles)
-        if self.settings.summary_weight:
-            summaries = (layer_summaries(showers, self.shapes) for showers in (cells, others, real))
-            parts["summary"] = self.settings.summary_weight * marginal_energy_score(*summaries)
         sum(parts.values()).backward()
         optimiser.step()
         self.discriminator.requires_grad_(True)
@@ -161,14 +152,23 @@ class CaloGan(Family):
             losses["class"] = self.settings.class_weight * entropy
         return losses
 
-    def _cells(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
-        """Generated cells in GeV of the energy of the primary, shape (B, V)."""
+    def _cells(self, inputs: Tensor, rng: torch.Generator, real: Tensor | None = None) -> Tensor:
+        """Generated cells in GeV of the energy of the primary, shape (B, V).
+
+        If centres are drawn, they are those of the showers `real` (B, V), where there are any.
+        """
         noise = torch.randn(len(inputs), self.settings.latent, generator=rng, device=inputs.device)
-        noise = noise * self.noise_amplitudes
         energy_GeV, classes = inputs[:, 0], self._classes(inputs)
         if self.shares is None:
             return self.generator(conditioned_latent(noise, energy_GeV), classes).float()
-        output = self.generator(self.shares.latent(noise, energy_GeV), classes, output_relu=False).float()
+        latent = self.shares.latent(noise, energy_GeV)
+        if self.centre:
+            if real is None:
+                scores = torch.randn(len(inputs), 2, generator=rng, device=inputs.device)
+            else:
+                scores = self.centre.normal_scores(real)
+            latent = torch.cat([latent, self.centre.bumps(scores)], dim=1)
+        output = self.generator(latent, classes, output_relu=False).float()
         weights = share_weights(output, self.shares.mean_shower)
         share = self._visible_share(inputs)
         return self.shares.cells_GeV(weights, noise, energy_GeV * share[:, 0], energy_GeV, rng) / share

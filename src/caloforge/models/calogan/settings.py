@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from caloforge.config.stages import ModelTrainingSettings
 from caloforge.models.layer_stack.settings import LayerStackSettings
@@ -18,15 +18,11 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
     """
 
     family: Literal["calogan"]
-    leading_noise: NonNegativeInt = Field(
-        default=0,
-        description="numbers of the latent vector that each move the first layers as much as all of it, for "
-        "what showers of one energy differ by most, such as entry point and direction; none as published",
-    )
-    summary_weight: NonNegativeFloat = Field(
-        default=0,
-        description="of the energy scores of single numbers that say what each layer looks like wherever the "
-        "shower is, to which `shape_weight` leaves too much freedom where no entry point is asked for",
+    drawn_centre: bool = Field(
+        default=False,
+        description="draw the centre of gravity of a shower from those of the training set and tell the "
+        "generator, which with `cells: shares` then learns how narrow showers are and not, for all at once, "
+        "that they are anywhere; not as published",
     )
     energy_weight: NonNegativeFloat = Field(
         default=0.05,
@@ -54,23 +50,15 @@ class CaloGanSettings(LayerStackSettings, PrimarySettings):
     learning_rate: PositiveFloat = 2e-4
     discriminator_learning_rate: PositiveFloat = 2e-5
     adam_betas: tuple[float, float] = (0.5, 0.999)
-    generator_adam_epsilon: PositiveFloat = Field(
-        default=1e-7,
-        description="root mean square of a gradient below which a weight moves less than by the learning "
-        "rate; with next to none, weights that hardly matter go astray at random",
-    )
     training: ModelTrainingSettings = ModelTrainingSettings(epochs=50, batch_size=256)
 
     @model_validator(mode="after")
-    def _leading_noise_is_of_the_latent_vector(self) -> Self:
-        if self.leading_noise >= self.latent:
-            raise ValueError(
-                f"leading_noise: found {self.leading_noise}, expected less than latent, {self.latent}"
-            )
+    def _centres_are_those_of_shares(self) -> Self:
+        if self.drawn_centre and self.cells != "shares":
+            raise ValueError(f"drawn_centre: found true with cells {self.cells}, expected cells shares")
         return self
 
     @model_validator(mode="after")
     def _shapes_are_of_the_same_energy(self) -> Self:
-        for name in ("shape_weight", "summary_weight"):
-            require_energies_of_the_data(name, getattr(self, name), self.energies_GeV)
+        require_energies_of_the_data(self.shape_weight, self.energies_GeV)
         return self

@@ -99,7 +99,7 @@ class Gan3dSettings(PrimarySettings):
 
     @model_validator(mode="after")
     def _shapes_are_of_the_same_energy(self) -> Self:
-        require_energies_of_the_data("shape_weight", self.shape_weight, self.energies_GeV)
+        require_energies_of_the_data(self.shape_weight, self.energies_GeV)
         return self
 
     @model_validator(mode="after")

@@ -71,16 +71,16 @@ def require_increasing(name: str, energies_GeV: EnergyRange | None) -> None:
         raise ValueError(f"{name}: found {list(energies_GeV)}, expected the lower energy first")
 
 
-def require_energies_of_the_data(name: str, weight: float, energies_GeV: EnergyRange | None) -> None:
+def require_energies_of_the_data(shape_weight: float, energies_GeV: EnergyRange | None) -> None:
     """Refuse to compare shapes of generated and real showers that do not have the same energies.
 
     Raises
     ------
     ValueError
-        If the setting `name` has a weight of shapes and there is a range of energies.
+        If there is a weight of shapes and a range of energies.
     """
-    if weight and energies_GeV:
+    if shape_weight and energies_GeV:
         raise ValueError(
-            f"{name}: found {weight:g} with energies_GeV {list(energies_GeV)}, "
+            f"shape_weight: found {shape_weight:g} with energies_GeV {list(energies_GeV)}, "
             "expected 0 or energies_GeV null: shapes are compared at the energies of the data"
         )

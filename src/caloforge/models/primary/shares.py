@@ -22,10 +22,7 @@ class VisibleShares(nn.Module):
     threshold t and the mean excess h over it of hits in cells that are rarely hit, a cell with E_i < t + h is
     hit with the probability E_i / (t + h) and reads t + h x then, x exponentially distributed with mean one:
     E_i on average, and empty otherwise. At last all cells are scaled to the sum E. Gradients pass as if cells
-    read E_i, the straight-through estimator of Y. Bengio, N. Léonard and A. Courville, arXiv:1308.3432, or,
-    with `proportional_gradients`, as if what they read were in proportion to E_i. Slopes of sums are right on
-    average with both; of a root of readings the first takes the slope where most are zero and the root is
-    steepest.
+    read E_i, the straight-through estimator of Y. Bengio, N. Léonard and A. Courville, arXiv:1308.3432.
 
     Parameters
     ----------
@@ -33,15 +30,10 @@ class VisibleShares(nn.Module):
         Mean share of each cell, as the cells of a shower are arranged, (*cells).
     preprocessing
         For the spread, the threshold and the excess.
-    proportional_gradients
-        See above.
     """
 
-    def __init__(
-        self, mean_shower: Tensor, preprocessing: Preprocessing, *, proportional_gradients: bool = False
-    ) -> None:
+    def __init__(self, mean_shower: Tensor, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.proportional_gradients = proportional_gradients
         self.spread = preprocessing.response_spread
         self.threshold_GeV = preprocessing.readout_threshold_MeV / 1000
         self.rare_hit_GeV = preprocessing.rare_hit_MeV / 1000
@@ -78,8 +70,6 @@ class VisibleShares(nn.Module):
         visible_GeV = visible_GeV.unflatten(0, (-1, *(1,) * (weights.ndim - 1)))
         mean_GeV = visible_GeV * _normalised(weights)
         read_GeV = visible_GeV * _normalised(self._hits(mean_GeV.detach(), rng))
-        if self.proportional_gradients:
-            return read_GeV * (mean_GeV / mean_GeV.detach().clamp_min(torch.finfo(mean_GeV.dtype).tiny))
         return read_GeV + (mean_GeV - mean_GeV.detach())
 
     def _hits(self, mean_GeV: Tensor, rng: torch.Generator) -> Tensor:
