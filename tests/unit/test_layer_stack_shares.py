@@ -216,7 +216,5 @@ def test_a_generator_is_told_the_centres_of_the_showers_it_is_compared_with():
 
 
 def test_centres_are_drawn_for_shares_alone():
-    with pytest.raises(
-        ValueError, match="found true with cells energies, expected cells shares"
-    ):
+    with pytest.raises(ValueError, match="found true with cells energies, expected cells shares"):
         model_settings({"family": "calogan", "drawn_centre": True, "training": {"epochs": 1}})

@@ -58,7 +58,7 @@ class CentreOfGravity(nn.Module):
         return torch.special.ndtri(ranks.clamp(_LEAST_RANK, 1 - _LEAST_RANK)).T
 
     def bumps(self, scores: Tensor) -> Tensor:
-        """A constant times exp(-(z - c)^2 / 2 w^2), at equal steps w of c: numbers z (B, 2) to (B, n_bumps)."""
+        """A constant times exp(-(z - c)^2 / 2 w^2) with c at equal steps w: z (B, 2) to (B, n_bumps)."""
         centres = torch.linspace(-_FURTHEST, _FURTHEST, _BUMPS, device=scores.device)
         width = 2 * _FURTHEST / (_BUMPS - 1)
         return _HEIGHT * (-((scores[..., None] - centres) ** 2) / (2 * width**2)).exp().flatten(1)
