@@ -182,11 +182,11 @@ class Geometry(Settings):
         return np.cumsum([0, *(layer.n_cells for layer in self.layers)])
 
     def cell_centres_mm(self) -> np.ndarray:
-        """Where cells are in the plane of the face, x and y [mm]: shape (V, 2); of rectangular cells alone."""
-        layers = [
+        """Where rectangular cells are in the plane of the face, x and y [mm]: shape (V, 2)."""
+        grids = [
             np.meshgrid(layer.centres_mm(0), layer.centres_mm(1), indexing="ij") for layer in self.layers
         ]
-        return np.concatenate([np.stack([x, y], axis=-1).reshape(-1, 2) for x, y in layers])
+        return np.concatenate([np.stack(grid, axis=-1).reshape(-1, 2) for grid in grids])
 
     def depth_edges_mm(self) -> np.ndarray | None:
         """Where layers begin and end along the depth [mm], shape (layers + 1,).
