@@ -42,8 +42,8 @@ def sample(
     The noise of a portion of `settings.batch_size` showers depends on the seed and the number of the portion
     alone, so that it does not matter how many jobs share the portions.
 
-    The record says how long a shower takes and how much arithmetic it is (see `count_flop`), counted in a
-    portion that is generated beforehand and thrown away, so that the clock runs on warm networks.
+    The record says how long a shower of the test set takes and how much arithmetic it is, see `count_flop`,
+    counted in a portion that is generated beforehand and thrown away: the clock runs on warm networks.
 
     Parameters
     ----------
@@ -96,7 +96,10 @@ def sample(
             portions, total = _portions(requested, traversals.repeats, settings.batch_size), len(requested)
         else:
             portions, total = _share(reference, settings, part)
-        generation_s = 0.0
+        flop, generation_s = None, 0.0
+        if not (grid or traversals):
+            first = reference.read(0, settings.batch_size)
+            flop = count_flop(lambda: generate(network, transforms, first, seed, device)) / len(first)
         with (
             atomic_path(output) as partial,
             ShowerWriter(partial, reference.geometry, reference.units) as writer,
@@ -113,13 +116,13 @@ def sample(
             "threads": torch.get_num_threads(),
             "batch_size": settings.batch_size,
             "showers": total,
-            "generation_s": generation_s,
-            "ms_per_shower": 1000 * generation_s / total if total else None,
         }
-        if not (grid or traversals):
-            first = reference.read(0, settings.batch_size)
-            flop = count_flop(lambda: generate(network, transforms, first, seed, device))
-            facts["flop_per_shower"] = flop / len(first)
+        if flop is not None:
+            facts |= {
+                "generation_s": generation_s,
+                "ms_per_shower": 1000 * generation_s / total if total else None,
+                "flop_per_shower": flop,
+            }
 
 
 def generate(
