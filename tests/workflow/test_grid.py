@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from analysis import Analysis, tiny_config
 
-SIDE = 8
+SIDE = 9  # more layers than are shown one by one
 VISIBLE_FRACTION = 0.02
 
 
