@@ -226,9 +226,12 @@ def test_a_checkpoint_of_something_else_is_refused(trained, change, message):
     assert not (trained / "samples.h5").exists()
 
 
-def test_the_record_says_how_long_a_shower_takes(trained):
+def test_the_record_says_how_long_a_shower_of_the_test_set_takes(trained):
     run(trained)
     record = json.loads((trained / "sample.json").read_text())
     assert record["showers"] == 50
     assert record["batch_size"] == 16
     assert record["ms_per_shower"] == pytest.approx(1000 * record["generation_s"] / 50)
+    run(trained, grid={"values": {"px": [0], "py": [0], "pz": [4]}})
+    of_grid = json.loads((trained / "sample.json").read_text())
+    assert record.keys() - of_grid.keys() == {"generation_s", "ms_per_shower", "flop_per_shower"}
