@@ -195,9 +195,11 @@ def test_bumps_are_near_the_number_they_stand_for():
     assert bumps[0, :2].tolist() == pytest.approx([3, 3 * math.exp(-0.5)])
 
 
-def test_a_generator_is_told_the_centres_of_the_showers_it_is_compared_with():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_generator_is_told_the_centres_of_the_showers_it_is_compared_with(precision):
     """In every generation of a training step; without showers, centres are random and independent."""
-    gan = model("calogan", drawn_centre=True, quantiles_mm=QUANTILES_MM, generator_steps=1)
+    settings = {"drawn_centre": True, "generator_steps": 1, "training": {"epochs": 1, "precision": precision}}
+    gan = model("calogan", quantiles_mm=QUANTILES_MM, **settings)
     told = []
     gan.generator.register_forward_pre_hook(lambda _, given: told.append(given[0][:, 16:].detach()))
     showers = torch.stack([at(-20 + 5 * n, 4 - n) for n in range(6)])

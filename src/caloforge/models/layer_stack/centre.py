@@ -39,17 +39,18 @@ class CentreOfGravity(nn.Module):
     def __init__(self, geometry: Geometry, preprocessing: Preprocessing) -> None:
         super().__init__()
         quantiles_mm = [preprocessing.centre_x_quantiles_mm, preprocessing.centre_y_quantiles_mm]
-        cells_mm = torch.from_numpy(geometry.cell_centres_mm()).float()
+        cells_mm = torch.from_numpy(geometry.cell_centres_mm().T).float().contiguous()
         self.register_buffer("cells_mm", cells_mm, persistent=False)
         self.register_buffer("quantiles_mm", torch.tensor(quantiles_mm), persistent=False)
 
     def normal_scores(self, showers: Tensor) -> Tensor:
         """Numbers z of showers: cell energies (B, V) in any unit to (B, 2).
 
-        Between quantiles, ranks are interpolated; a shower without energy is in the middle of the face.
+        Between quantiles, ranks are interpolated; a shower without energy is in the middle of the face. In
+        float32 also where networks run with bfloat16, which products of matrices would be rounded to.
         """
-        total = showers.sum(dim=1, keepdim=True).clamp_min(torch.finfo(showers.dtype).tiny)
-        centres_mm = (showers @ self.cells_mm / total).T.contiguous()
+        total = showers.sum(dim=1).clamp_min(torch.finfo(showers.dtype).tiny)
+        centres_mm = (showers * self.cells_mm[:, None]).sum(dim=2) / total
         last = self.quantiles_mm.shape[1] - 1
         above = torch.searchsorted(self.quantiles_mm, centres_mm).clamp(1, last)
         low_mm, high_mm = (self.quantiles_mm.gather(1, index) for index in (above - 1, above))
