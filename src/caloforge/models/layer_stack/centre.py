@@ -22,7 +22,8 @@ class CentreOfGravity(nn.Module):
     Here, as with the visible energy in `VisibleShares`, the distribution is fitted beforehand. The normal
     score of a centre is z = Phi^-1(F), for x and for y, with the quantiles F of the centres in the training
     set; a generator is told two numbers z, those of the real shower that its own is compared with, and
-    independent normally distributed ones when there is none. Only their correlation is lost.
+    independent normally distributed ones when there is none. How x, y and the conditions of the primary are
+    correlated in the training set is lost.
 
     What it is told is `bumps(z)`, since a narrow shower is a function of z that rises and falls.
 
